@@ -1,0 +1,144 @@
+"""Optimisers with a rate, a decay and a gradient clip for each member of a packed stack, step for step those of torch.optim."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from ..checks import check
+from .tensors import check_tensor
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """What all optimisers share.
+
+    Attributes:
+        rate: learning rate; a number, a tensor (members,), or one for each parameter (total,).
+        decay: weight decay; a number or (members,). Added to the gradient, or, if `decoupled`, to the step.
+        clip: largest Euclidean norm of a member's gradient; None for no clipping.
+        schedule: factor on the rate as a function of the step, counted from 0; None for 1.
+    """
+
+    rate: float | torch.Tensor = 1e-3
+    decay: float | torch.Tensor = 0.0
+    clip: float | None = None
+    schedule: Callable[[int], float] | None = None
+    decoupled = False
+
+    def __post_init__(self):
+        for name, value in (("rate", self.rate), ("decay", self.decay)):
+            if isinstance(value, torch.Tensor):
+                check_tensor(name, value, 1)
+                if bool((value < 0).any()):
+                    raise ValueError(f"{name} = {value.min().item()} in a tensor: expected values ≥ 0")
+            else:
+                check(name, value, float, low=0)
+        if self.clip is not None:
+            check("clip", self.clip, float, above=0)
+
+    def factor(self, step):
+        """The schedule's factor at `step`."""
+        return 1.0 if self.schedule is None else self.schedule(step)
+
+
+@dataclass(frozen=True)
+class Adam(Optimiser):
+    """Adam (Kingma and Ba 2015), as `torch.optim.Adam`."""
+
+    betas: tuple = (0.9, 0.999)
+    eps: float = 1e-8
+    slots = 2
+
+    def step(self, theta, grad, slots, t, rate):
+        """Move `theta` in place: `slots` are the two moments, `t` the number of earlier steps, `rate` the rate now."""
+        (m, v), (b1, b2) = slots, self.betas
+        m.lerp_(grad, 1 - b1)
+        v.mul_(b2).addcmul_(grad, grad, value=1 - b2)
+        denominator = (v / (1 - b2 ** (t + 1))).sqrt_().add_(self.eps)
+        theta.sub_(m / denominator * (rate / (1 - b1 ** (t + 1))))
+
+
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019), as `torch.optim.AdamW`."""
+
+    decoupled = True
+
+
+@dataclass(frozen=True)
+class SGD(Optimiser):
+    """Gradient descent with momentum, as `torch.optim.SGD`."""
+
+    momentum: float = 0.0
+
+    @property
+    def slots(self):
+        return int(self.momentum > 0)
+
+    def step(self, theta, grad, slots, t, rate):
+        """Move `theta` in place, as `Adam.step`."""
+        if self.momentum:
+            grad = slots[0].mul_(self.momentum).add_(grad)
+        theta.sub_(grad * rate)
+
+
+def cosine(steps, last=0.0):
+    """A schedule that falls from 1 to `last` over `steps` steps along half a cosine."""
+    return lambda t: last + (1 - last) * 0.5 * (1 + math.cos(math.pi * min(t, steps) / steps))
+
+
+def drops(steps, factor=0.1, at=(1 / 3, 2 / 3)):
+    """A schedule that multiplies the rate by `factor` at each of the given shares of `steps`."""
+    return lambda t: factor ** sum(t >= share * steps for share in at)
+
+
+class State:
+    """An optimiser at work on one packed buffer: its moments, and per-member settings spread over the parameters."""
+
+    def __init__(self, optimiser, theta, sizes):
+        """`theta` (total,) is updated in place; `sizes` (members,) int64 says how many parameters each member has."""
+        self.optimiser, self.theta, self.sizes, self.t = optimiser, theta, sizes, 0
+        self.slots = [torch.zeros_like(theta) for _ in range(optimiser.slots)]
+        members = torch.arange(len(sizes), device=theta.device)
+        self.owner = torch.repeat_interleave(members, sizes)
+        self.rate = self._spread("rate", optimiser.rate)
+        self.decay = self._spread("decay", optimiser.decay)
+
+    def _spread(self, name, value):
+        if not isinstance(value, torch.Tensor):
+            return value
+        value = value.to(self.theta)
+        if value.numel() == self.theta.numel():
+            return value
+        if value.numel() != len(self.sizes):
+            shapes = f"({len(self.sizes)},) or ({self.theta.numel()},)"
+            raise ValueError(f"{name} = tensor of shape {tuple(value.shape)}: expected {shapes}")
+        return value[self.owner]
+
+    def step(self, grad):
+        """One step of every member along its own gradient, `grad` (total,)."""
+        optimiser = self.optimiser
+        rate = self.rate * optimiser.factor(self.t)
+        if optimiser.clip is not None:
+            square = torch.zeros(len(self.sizes), dtype=grad.dtype, device=grad.device)
+            norm = square.index_add_(0, self.owner, grad * grad).sqrt()
+            grad = grad * (optimiser.clip / (norm + 1e-6)).clamp(max=1.0)[self.owner]
+        if isinstance(self.decay, torch.Tensor) or self.decay:
+            if optimiser.decoupled:
+                self.theta.mul_(1 - rate * self.decay)
+            else:
+                grad = grad + self.decay * self.theta
+        optimiser.step(self.theta, grad, self.slots, self.t, rate)
+        self.t += 1
+
+    def select(self, keep, theta):
+        """The state of the members in the mask `keep` (members,) bool only; `theta` are their parameters."""
+        mask = keep[self.owner]
+        other = object.__new__(State)
+        other.optimiser, other.theta, other.sizes, other.t = self.optimiser, theta, self.sizes[keep], self.t
+        other.slots = [slot[mask] for slot in self.slots]
+        other.owner = torch.repeat_interleave(torch.arange(len(other.sizes), device=theta.device), other.sizes)
+        other.rate, other.decay = (v[mask] if isinstance(v, torch.Tensor) else v for v in (self.rate, self.decay))
+        return other

@@ -1,0 +1,78 @@
+"""One plot style for the book: vector figures that take the page's own ink, so they read in light and dark mode.
+
+Figures are inline SVG. Everything drawn in `INK` becomes the page's text colour (`currentColor`), text stays text, and
+each figure carries its alternative text. The palette is colour-blind-safe (after Okabe and Ito, "Color Universal Design",
+2008) with every colour at least 3:1 against a white and against a near-black page.
+"""
+
+import html
+import io
+import re
+
+import matplotlib
+from matplotlib.figure import Figure
+
+INK = "#000001"  # stands for the page's text colour
+BLUE, RED, GREEN, PINK, OCHRE, GREY = PALETTE = ("#0072b2", "#d55e00", "#009e73", "#bf5f98", "#a67c00", "#808080")
+
+matplotlib.rcParams.update(
+    {
+        "figure.facecolor": "none",
+        "axes.facecolor": "none",
+        "savefig.facecolor": "none",
+        "text.color": INK,
+        "axes.edgecolor": INK,
+        "axes.labelcolor": INK,
+        "xtick.color": INK,
+        "ytick.color": INK,
+        "grid.color": INK,
+        "grid.alpha": 0.15,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.prop_cycle": matplotlib.cycler(color=PALETTE),
+        "axes.titlesize": 10,
+        "axes.titlelocation": "left",
+        "font.size": 9.5,
+        "legend.frameon": False,
+        "legend.fontsize": 8.5,
+        "lines.linewidth": 1.6,
+        "lines.markersize": 4.5,
+        "image.cmap": "viridis",
+        "svg.fonttype": "none",
+        "savefig.dpi": 110,  # of raster parts only
+    }
+)
+
+
+def figure(rows=1, cols=1, width=7.2, height=3.2, **axes):
+    """A figure in the book's style and its axes, as `matplotlib.pyplot.subplots` gives them. Sizes in inches."""
+    fig = Figure(figsize=(width, height), layout="constrained")
+    return fig, fig.subplots(rows, cols, **axes)
+
+
+def svg(fig, alt):
+    """`fig` as an inline `<svg>` (text) with `alt` as its accessible name. Same figure and text, same bytes."""
+    out = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": alt}):  # ids differ from figure to figure on one page
+        fig.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    text = out.getvalue()
+    text = text[text.index("<svg") :].replace(INK, "currentColor")
+    text = re.sub(r"(font: (?:\w+ )*[\d.]+px) '[^;\"]*", r"\1 system-ui, sans-serif", text)
+    text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.S)
+    text = re.sub(r"\n\s*", "\n", text)
+    name = html.escape(alt, quote=True)
+    return text.replace("<svg ", f'<svg role="img" aria-label="{name}" style="max-width:100%;height:auto" ', 1)
+
+
+class show:
+    """Put `fig` on the page, with `alt` saying in words what it shows. The last expression of a cell."""
+
+    def __init__(self, fig, alt):
+        if not isinstance(alt, str) or len(alt) < 20:
+            raise ValueError(f"alt = {alt!r}: expected a sentence that says what the figure shows")
+        self.html, self.alt = f'<figure class="plot">{svg(fig, alt)}</figure>', alt
+
+    def _repr_mimebundle_(self, **kwargs):
+        return {"text/html": self.html, "text/plain": self.alt}

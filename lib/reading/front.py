@@ -1,0 +1,70 @@
+"""The front page: a gallery and a scoreboard, both read from executed chapters."""
+
+import html
+import json
+from pathlib import Path
+
+from .claims import FAILS, HOLDS, SIGNS, UNJUDGED, read
+
+
+def _notebooks(folder):
+    chapters = [path for path in sorted(Path(folder).glob("*.ipynb")) if read(path)]
+    return {path.stem: path for path in chapters}
+
+
+def _title(cells):
+    lines = [line for cell in cells if cell["cell_type"] == "markdown" for line in "".join(cell["source"]).splitlines()]
+    return next(line[2:] for line in lines if line.startswith("# "))
+
+
+class _Html:
+    def __init__(self, text, plain):
+        self.bundle = {"text/html": text, "text/plain": plain}
+
+    def _repr_mimebundle_(self, **kwargs):
+        return self.bundle
+
+
+def gallery(folder, order):
+    """One picture a chapter, linked to its page: the output of its cell tagged `gallery`.
+
+    Args:
+        folder: where the executed notebooks are.
+        order: slugs in the order of the book; a chapter that is not there yet is left out.
+    """
+    cards, found = [], _notebooks(folder)
+    for slug in [slug for slug in order if slug in found]:
+        cells = json.loads(found[slug].read_text(encoding="utf-8"))["cells"]
+        tagged = [cell for cell in cells if "gallery" in cell["metadata"].get("tags", [])]
+        picture = "".join(
+            next(o["data"]["text/html"] for o in tagged[0]["outputs"] if "text/html" in o.get("data", {}))
+        )
+        cards.append(f'<a class="card" href="{slug}.html">{picture}<span>{html.escape(_title(cells))}</span></a>')
+    return _Html(f'<nav class="gallery" aria-label="Chapters">{"".join(cards)}</nav>', f"{len(cards)} chapters")
+
+
+def scoreboard(folder, order):
+    """The verdicts of every chapter counted, with each claim that does not hold spelled out. Arguments as `gallery`."""
+    found = _notebooks(folder)
+    chapters = {slug: read(found[slug]) for slug in order if slug in found}
+    verdicts = (HOLDS, FAILS, UNJUDGED)
+    head = "".join(f'<th scope="col">{SIGNS[v]} {v}</th>' for v in verdicts)
+    lines, failures = [], []
+    for slug, rows in chapters.items():
+        counts = [sum(row["verdict"] == verdict for row in rows) for verdict in verdicts]
+        cells = "".join(f"<td>{count}</td>" for count in counts)
+        lines.append(f'<tr><th scope="row"><a href="{slug}.html">{slug}</a></th>{cells}</tr>')
+        for row in rows:
+            if row["verdict"] == FAILS:
+                says, here = html.escape(row["says"]), html.escape(row["here"])
+                link = f"{slug}.html#claim-{row['id'].replace('/', '-')}"
+                failures.append(f'<li><a href="{link}">{row["id"]}</a>: {says} Measured: {here}.</li>')
+    total = sum(map(len, chapters.values()))
+    text = (
+        f'<div class="claims"><table><caption>{total} claims in {len(chapters)} chapters, measured when this book was '
+        f'built</caption><thead><tr><th scope="col">chapter</th>{head}</tr></thead><tbody>{"".join(lines)}</tbody>'
+        f"</table></div>"
+    )
+    if failures:
+        text += f"<p>What did not hold, in full:</p><ul>{''.join(failures)}</ul>"
+    return _Html(text, f"{total} claims in {len(chapters)} chapters")
