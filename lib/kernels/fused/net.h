@@ -1,0 +1,283 @@
+// One small MLP on a block of points, points along the lanes: a matrix of activations has a row for each feature, its
+// points next to each other, and `stride` numbers between rows. Point counts are multiples of LANES, padding included.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <vector>
+
+#include "simd.h"
+
+// out[r][p] = start + sum_k A[r * row + k * column] x[k][p], times factor[r][p] if given; start is bias[r], or out itself
+// if `add`, or 0. factor may be out itself.
+template <class T> struct Product {
+    int rows, depth, points;
+    const T* A;
+    long row, column;
+    const T *bias, *x;
+    long x_stride;
+    T* out;
+    long out_stride;
+    const T* factor;
+    bool add;
+};
+
+template <class T, int R, int C> inline void product_tile(const Product<T>& q, int r, int p) {
+    V<T> acc[R][C];
+    T* out = q.out + r * q.out_stride + p;
+    for (int i = 0; i < R; i++)
+        for (int j = 0; j < C; j++)
+            acc[i][j] = q.add ? load<T>(out + i * q.out_stride + j * LANES<T>) : splat<T>(q.bias ? q.bias[r + i] : 0);
+    const T *A = q.A + r * q.row, *x = q.x + p;
+    for (int k = 0; k < q.depth; k++, A += q.column, x += q.x_stride) {
+        V<T> v[C];
+        for (int j = 0; j < C; j++) v[j] = load<T>(x + j * LANES<T>);
+        for (int i = 0; i < R; i++)
+            for (int j = 0; j < C; j++) acc[i][j] += A[i * q.row] * v[j];
+    }
+    const T* factor = q.factor + (q.factor ? r * q.out_stride + p : 0);
+    for (int i = 0; i < R; i++)
+        for (int j = 0; j < C; j++) {
+            long at = i * q.out_stride + j * LANES<T>;
+            store<T>(out + at, q.factor ? acc[i][j] * load<T>(factor + at) : acc[i][j]);
+        }
+}
+template <class T, int C> void product_strip(const Product<T>& q, int p) {
+    int r = 0;
+    for (; r + 4 <= q.rows; r += 4) product_tile<T, 4, C>(q, r, p);
+    for (; r < q.rows; r++) product_tile<T, 1, C>(q, r, p);
+}
+template <class T> void product(const Product<T>& q) {
+    constexpr int L = LANES<T>;
+    int p = 0;
+    for (; p + 4 * L <= q.points; p += 4 * L) product_strip<T, 4>(q, p);
+    if (p + 2 * L <= q.points) product_strip<T, 2>(q, p), p += 2 * L;
+    if (p < q.points) product_strip<T, 1>(q, p);
+}
+
+// dW[r][c] += sum_p delta[r][p] x[c][p] and db[r] += sum_p delta[r][p], where `ones` stands in as a last row of x.
+// Beyond the last row and column a tile reads some row twice and drops the sum.
+template <class T, int R, int C>
+void outer_tiles(int rows, int inputs, int points, const T* delta, long delta_stride, const T* x, long x_stride,
+                 const T* ones, T* dW, T* db) {
+    T sums[std::max(R * C, LANES<T>)];
+    for (int r = 0; r < rows; r += R)
+        for (int c = 0; c <= inputs; c += C) {
+            const T *d[R], *a[C];
+            for (int i = 0; i < R; i++) d[i] = delta + std::min(r + i, rows - 1) * delta_stride;
+            for (int j = 0; j < C; j++) a[j] = c + j < inputs ? x + (c + j) * x_stride : ones;
+            V<T> acc[R * C] = {};
+            for (int p = 0; p < points; p += LANES<T>) {
+                V<T> v[C];
+                for (int j = 0; j < C; j++) v[j] = load<T>(a[j] + p);
+                for (int i = 0; i < R; i++) {
+                    V<T> u = load<T>(d[i] + p);
+                    for (int j = 0; j < C; j++) acc[i * C + j] += u * v[j];
+                }
+            }
+            lane_sums<T, R * C>(acc, sums);
+            for (int i = 0; i < R && r + i < rows; i++)
+                for (int j = 0; j < C && c + j <= inputs; j++)
+                    (c + j < inputs ? dW[(r + i) * (long)inputs + c + j] : db[r + i]) += sums[lane_of<T, R * C>(i * C + j)];
+        }
+}
+template <class T>
+void outer(int rows, int inputs, int points, const T* delta, long delta_stride, const T* x, long x_stride, const T* ones,
+           T* dW, T* db) {
+    auto tiles = rows == 1 ? outer_tiles<T, 1, 16> : inputs == 1 ? outer_tiles<T, 8, 2> : outer_tiles<T, 4, 4>;
+    tiles(rows, inputs, points, delta, delta_stride, x, x_stride, ones, dW, db);
+}
+
+// An activation turns pre-activations a into activations, and leaves its slopes in s.
+enum Activation { SILU, RELU, LEAKY_RELU, TANH, GELU };
+
+// erfc(z) for z ≥ 0 as t exp(-z^2 + P(t)), t = 2/(2 + z), P a Chebyshev series in 2t - 1 fitted to float64 accuracy.
+template <class T> inline V<T> erfc_positive(V<T> z) {
+    static const double c[] = {ERFC_COEFFICIENTS};
+    constexpr int terms = sizeof(T) == 4 ? 12 : 28;
+    V<T> t = T(2) / (T(2) + z), u = T(4) * t - T(2), b = V<T>{}, b1 = V<T>{};
+    for (int k = terms - 1; k > 0; k--) {
+        V<T> next = u * b - b1 + T(c[k]);
+        b1 = b;
+        b = next;
+    }
+    return t * vexp<T>(T(0.5) * u * b - b1 + T(c[0]) - z * z);
+}
+
+template <class T, int A> inline void activate_vector(V<T>& a, V<T>& s) {
+    V<T> h = a, one = splat<T>(1), zero = V<T>{};
+    if constexpr (A == SILU) {
+        s = vsigmoid<T>(h);
+        a = h * s;
+        s = s * (T(1) - a) + a;
+    } else if constexpr (A == RELU) {
+        a = h < zero ? zero : h;
+        s = h > zero ? one : zero;
+    } else if constexpr (A == LEAKY_RELU) {
+        s = h > zero ? one : splat<T>(0.01);
+        a = h * s;
+    } else if constexpr (A == TANH) {
+        a = vtanh<T>(h);
+        s = T(1) - a * a;
+    } else {
+        V<T> half = T(0.5) * erfc_positive<T>((h < zero ? -h : h) * T(0.70710678118654752440));
+        V<T> phi = h < zero ? half : T(1) - half;
+        a = h * phi;
+        s = phi + h * T(0.39894228040143267794) * vexp<T>(T(-0.5) * h * h);
+    }
+}
+template <class T, int A> void activate(T* a, T* s, int rows, int points, long stride) {
+    for (int r = 0; r < rows; r++)
+        for (int p = 0; p < points; p += LANES<T>) {
+            V<T> v = load<T>(a + r * stride + p), slope;
+            activate_vector<T, A>(v, slope);
+            store<T>(a + r * stride + p, v);
+            store<T>(s + r * stride + p, slope);
+        }
+}
+template <class T> using Activate = void (*)(T*, T*, int, int, long);
+template <class T> Activate<T> activation(int kind) {
+    static const Activate<T> all[] = {activate<T, SILU>, activate<T, RELU>, activate<T, LEAKY_RELU>, activate<T, TANH>,
+                                      activate<T, GELU>};
+    return all[kind];
+}
+
+// Memory for one thread, aligned, zeroed, freed at the end of its scope.
+template <class T> class Scratch {
+    std::vector<void*> blocks;
+
+  public:
+    Scratch() = default;
+    Scratch(const Scratch&) = delete;
+    T* take(long count) {
+        long bytes = (count * (long)sizeof(T) + BYTES - 1) / BYTES * BYTES;
+        void* block = std::aligned_alloc(BYTES, std::max<long>(bytes, BYTES));
+        std::memset(block, 0, std::max<long>(bytes, BYTES));
+        blocks.push_back(block);
+        return (T*)block;
+    }
+    ~Scratch() {
+        for (void* block : blocks) std::free(block);
+    }
+};
+
+constexpr int MAX_LAYERS = 4;
+
+// The layers of one MLP and room for its hidden activations on `stride` points. Parameters lie W1 (out, in), b1, W2, …
+template <class T> struct Net {
+    int layers;
+    const int64_t* sizes;
+    Activate<T> act;
+    long stride, W[MAX_LAYERS], b[MAX_LAYERS], count = 0;
+    T *a[MAX_LAYERS], *s[MAX_LAYERS], *ones;  // s holds slopes after forward, deltas after backward
+
+    Net(int layers, const int64_t* sizes, int kind, long stride, Scratch<T>& scratch)
+        : layers(layers), sizes(sizes), act(activation<T>(kind)), stride(stride) {
+        for (int l = 0; l < layers; l++) {
+            W[l] = count;
+            b[l] = count + sizes[l] * sizes[l + 1];
+            count = b[l] + sizes[l + 1];
+            if (l + 1 < layers) {
+                a[l] = scratch.take(sizes[l + 1] * stride);
+                s[l] = scratch.take(sizes[l + 1] * stride);
+            }
+        }
+        ones = scratch.take(stride);
+        std::fill(ones, ones + stride, T(1));
+    }
+    // Outputs `out` of `points` points whose inputs are at x and whose activations go to columns from `at`.
+    void forward(const T* theta, const T* x, long x_stride, T* out, long out_stride, int points, long at = 0) {
+        for (int l = 0; l < layers; l++) {
+            bool last = l == layers - 1;
+            int rows = sizes[l + 1], depth = sizes[l];
+            product<T>({rows, depth, points, theta + W[l], depth, 1, theta + b[l], l ? a[l - 1] + at : x,
+                        l ? stride : x_stride, last ? out : a[l] + at, last ? out_stride : stride, nullptr, false});
+            if (!last) act(a[l] + at, s[l] + at, rows, points, stride);
+        }
+    }
+    // Turns slopes into deltas (derivatives of the loss by pre-activations), given those of the outputs.
+    void backward(const T* theta, const T* delta, long delta_stride, int points, long at = 0) {
+        for (int l = layers - 1; l > 0; l--) {
+            bool last = l == layers - 1;
+            int rows = sizes[l], depth = sizes[l + 1];
+            product<T>({rows, depth, points, theta + W[l], 1, rows, nullptr, last ? delta : s[l] + at,
+                        last ? delta_stride : stride, s[l - 1] + at, stride, s[l - 1] + at, false});
+        }
+    }
+    // Derivatives by the first `rows` inputs, written or added to `out`; after backward.
+    void inputs(const T* theta, const T* delta, long delta_stride, int points, long at, int rows, T* out, long out_stride,
+                bool add) {
+        int depth = sizes[1];
+        product<T>({rows, depth, points, theta, 1, (long)sizes[0], nullptr, layers == 1 ? delta : s[0] + at,
+                    layers == 1 ? delta_stride : stride, out, out_stride, nullptr, add});
+    }
+    // Adds the derivatives by the parameters to `grad`; after backward.
+    void gradient(const T* x, long x_stride, const T* delta, long delta_stride, int points, T* grad) {
+        for (int l = 0; l < layers; l++) {
+            bool last = l == layers - 1;
+            outer<T>(sizes[l + 1], sizes[l], points, last ? delta : s[l], last ? delta_stride : stride, l ? a[l - 1] : x,
+                     l ? stride : x_stride, ones, grad + W[l], grad + b[l]);
+        }
+    }
+};
+
+// Losses of outputs f (rows × points) at targets y with weights w of the points, averaged over outputs. For
+// cross-entropy y has one row, the class numbers.
+enum Loss { MSE, BCE, CROSS_ENTROPY, LOG };
+
+template <class T> double loss_value(int kind, const T* f, long f_stride, const T* y, long y_stride, const T* w, int rows,
+                                     int points) {
+    double total = 0;
+    for (int p = 0; p < points; p++) {
+        if (w[p] == 0) continue;
+        double sum = 0;
+        if (kind == CROSS_ENTROPY) {
+            double top = f[p];
+            for (int r = 1; r < rows; r++) top = std::max<double>(top, f[r * f_stride + p]);
+            for (int r = 0; r < rows; r++) sum += std::exp(f[r * f_stride + p] - top);
+            total += w[p] * (top + std::log(sum) - f[(long)y[p] * f_stride + p]);
+            continue;
+        }
+        for (int r = 0; r < rows; r++) {
+            double h = f[r * f_stride + p], t = y[r * y_stride + p], e = h - t;
+            sum += kind == MSE   ? e * e
+                   : kind == LOG ? 0.5 * std::log1p(e * e)
+                                 : (h > 0 ? h : 0) - h * t + std::log1p(std::exp(-std::abs(h)));
+        }
+        total += w[p] * sum / rows;
+    }
+    return total;
+}
+
+// Turns outputs f into derivatives of the weighted loss by them.
+template <class T> void loss_slope(int kind, T* f, long f_stride, const T* y, long y_stride, const T* w, int rows,
+                                   int points) {
+    for (int p = 0; p < points; p += LANES<T>) {
+        V<T> weight = load<T>(w + p);
+        if (kind == CROSS_ENTROPY) {
+            V<T> top = load<T>(f + p), sum = V<T>{}, target = load<T>(y + p);
+            for (int r = 1; r < rows; r++) {
+                V<T> h = load<T>(f + r * f_stride + p);
+                top = h > top ? h : top;
+            }
+            for (int r = 0; r < rows; r++) {
+                V<T> e = vexp<T>(load<T>(f + r * f_stride + p) - top);
+                sum += e;
+                store<T>(f + r * f_stride + p, e);
+            }
+            for (int r = 0; r < rows; r++) {
+                V<T> hit = target == splat<T>(r) ? splat<T>(1) : V<T>{};
+                store<T>(f + r * f_stride + p, (load<T>(f + r * f_stride + p) / sum - hit) * weight);
+            }
+            continue;
+        }
+        weight /= T(rows);
+        for (int r = 0; r < rows; r++) {
+            T* h = f + r * f_stride + p;
+            V<T> t = load<T>(y + r * y_stride + p), v = load<T>(h), e = v - t;
+            V<T> slope = kind == MSE ? e + e : kind == LOG ? e / (T(1) + e * e) : vsigmoid<T>(v) - t;
+            store<T>(h, slope * weight);
+        }
+    }
+}

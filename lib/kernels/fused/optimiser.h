@@ -1,0 +1,80 @@
+// Adam, AdamW and SGD on one member's parameters, and the spreading of members over threads.
+#pragma once
+
+#include <atomic>
+#include <cmath>
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+// As lib/kernels/fused/cpp.py lays it out. Arrays have one number for each packed parameter; null arrays mean the number.
+struct Optimiser {
+    int64_t adam, decoupled, first;  // first: steps done before
+    double rate, decay, clip, beta1, beta2, eps, momentum;  // clip 0: none
+    const double* factors;  // of the schedule, one for each step
+    const void *rates, *decays;
+    void *m, *v;
+};
+
+template <class T> class Stepper {
+    const Optimiser& o;
+    long from, count;
+    T *m, *v, *rate, *decay;
+
+  public:
+    // For the member whose `count` parameters start at `from`; room for 2 count numbers at `scratch`.
+    Stepper(const Optimiser& o, long from, long count, T* scratch)
+        : o(o), from(from), count(count), m((T*)o.m + from), v((T*)o.v + from), rate(scratch), decay(scratch + count) {
+        for (long i = 0; i < count; i++) {
+            rate[i] = o.rates ? ((const T*)o.rates)[from + i] : T(o.rate);
+            decay[i] = o.decays ? ((const T*)o.decays)[from + i] : T(o.decay);
+        }
+    }
+    void step(T* __restrict theta, const T* __restrict grad, int64_t k) {
+        T scale = 1, factor = o.factors[k], shrink = o.decoupled ? factor : 0, pull = o.decoupled ? 0 : 1;
+        if (o.clip) {
+            double square = 0;
+            for (long i = 0; i < count; i++) square += (double)grad[i] * grad[i];
+            double share = o.clip / (std::sqrt(square) + 1e-6);
+            scale = share > 1 ? 1 : share;
+        }
+        T* __restrict m = this->m;
+        T* __restrict v = this->v;
+        const T* __restrict rate = this->rate;
+        const T* __restrict decay = this->decay;
+        if (o.adam) {
+            double t = o.first + k + 1;
+            T b1 = 1 - o.beta1, b2 = o.beta2, c2 = 1 - o.beta2, eps = o.eps;
+            T unbias1 = factor / (1 - std::pow(o.beta1, t)), unbias2 = 1 / (1 - std::pow(o.beta2, t));
+            for (long i = 0; i < count; i++) {
+                T g = grad[i] * scale + pull * decay[i] * theta[i];
+                m[i] += b1 * (g - m[i]);
+                v[i] = b2 * v[i] + c2 * g * g;
+                T step = rate[i] * unbias1 * m[i] / (std::sqrt(v[i] * unbias2) + eps);
+                theta[i] = theta[i] * (1 - shrink * rate[i] * decay[i]) - step;
+            }
+        } else if (o.momentum) {
+            T keep = o.momentum;
+            for (long i = 0; i < count; i++) {
+                m[i] = keep * m[i] + grad[i] * scale + pull * decay[i] * theta[i];
+                theta[i] -= factor * rate[i] * m[i];
+            }
+        } else {
+            for (long i = 0; i < count; i++)
+                theta[i] -= factor * rate[i] * (grad[i] * scale + pull * decay[i] * theta[i]);
+        }
+    }
+};
+
+// Calls work(next) on each of `threads` threads; next() hands out members until it answers -1.
+template <class Work> void over_members(int64_t members, int64_t threads, Work work) {
+    std::atomic<int64_t> counter{0};
+    auto next = [&]() -> int64_t {
+        int64_t i = counter++;
+        return i < members ? i : -1;
+    };
+    std::vector<std::thread> others;
+    for (int64_t i = 1; i < std::min(threads, members); i++) others.emplace_back([&] { work(next); });
+    work(next);
+    for (auto& thread : others) thread.join();
+}
