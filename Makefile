@@ -4,7 +4,7 @@
 SHELL := /bin/bash -eu -o pipefail
 .DELETE_ON_ERROR:
 .SECONDEXPANSION:
-.PHONY: book test lab bench lint clean notebooks FORCE
+.PHONY: book test verdicts lab bench lint clean notebooks FORCE
 
 PYTHON ?= python3
 SCALE  ?= book
@@ -31,11 +31,15 @@ book: $(READY) $(VENDOR)
 
 test: $(READY) $(VENDOR)
 	$(MAKE) --no-print-directory book SCALE=smoke HTML=_build/smoke/html
-	python -m pytest
+	python -m pytest -n $(CORES)
 
 lab: $(READY)
 	jupytext --set-formats ipynb,md:myst --sync $(CHAPTERS:%=book/%.md)
 	jupyter lab book
+
+# Prints every verdict; fails if a claim does not hold that its chapter does not declare as a finding.
+verdicts: $(READY)
+	python -m lib.reading $(CHAPTERS:%=$(OUT)/%.ipynb)
 
 bench: $(READY)
 	pip install -q -e '.[bench]'

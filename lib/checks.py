@@ -12,9 +12,7 @@ def _fault(value, kind, low, high, above):
     words = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text"}[kind]
     if kind in (str, bool):
         return None if isinstance(value, kind) else words
-    bounds = (
-        [f"≥ {low}"] * (low is not None) + [f"> {above}"] * (above is not None) + [f"≤ {high}"] * (high is not None)
-    )
+    bounds = [f"≥ {low}"] * (low is not None) + [f"> {above}"] * (above is not None) + [f"≤ {high}"] * (high is not None)
     expected = " ".join([words, " and ".join(bounds)]).strip()
     if isinstance(value, bool) or not isinstance(value, Integral if kind is int else Real):
         return expected

@@ -29,6 +29,15 @@ def parameter_count(sizes):
     return sum((i + 1) * o for i, o in zip(sizes, sizes[1:], strict=False))
 
 
+def layer_views(block, sizes):
+    """Views [(W (S, out, in), b (S, out)), …] into `block` (S, at least the parameter count), one row a member."""
+    views, at = [], 0
+    for i, o in zip(sizes, sizes[1:], strict=False):
+        views.append((block[:, at : at + i * o].unflatten(1, (o, i)), block[:, at + i * o : at + i * o + o]))
+        at += i * o + o
+    return views
+
+
 @dataclass(frozen=True)
 class Stack:
     """A stack of MLPs.
@@ -67,20 +76,16 @@ class Stack:
     @property
     def sizes(self):
         """Parameters of each member, shape (members,), int64, on the stack's device."""
-        each = [parameter_count(sizes) for members, sizes in self.groups for _ in range(members)]
-        return torch.tensor(each, device=self.theta.device)
+        each = [[parameter_count(sizes)] * members for members, sizes in self.groups]
+        return torch.tensor(sum(each, []), device=self.theta.device)
 
     def layers(self, theta=None):
         """Views per group: a list of [(W (S, out, in), b (S, out)), …] into `theta` (default: the stack's own)."""
         theta, views, start = self.theta if theta is None else theta, [], 0
         for members, sizes in self.groups:
             count = parameter_count(sizes)
-            block = theta[start : start + members * count].view(members, count)
-            start, at, group = start + members * count, 0, []
-            for i, o in zip(sizes, sizes[1:], strict=False):
-                group.append((block[:, at : at + i * o].unflatten(1, (o, i)), block[:, at + i * o : at + i * o + o]))
-                at += i * o + o
-            views.append(group)
+            views.append(layer_views(theta[start : start + members * count].view(members, count), sizes))
+            start += members * count
         return views
 
     def __call__(self, x):
@@ -175,6 +180,9 @@ class Regression:
         tail = (points,) if self.loss == "cross_entropy" else (points, outputs)
         if self.loss == "cross_entropy":
             check_tensor("y", self.y, floating=False)
+            low, high = (int(v) for v in self.y.aminmax())
+            if self.y.dtype != torch.int64 or low < 0 or high >= outputs:
+                raise ValueError(f"y = {self.y.dtype} from {low} to {high}: expected int64 from 0 to {outputs - 1}")
         else:
             check_tensor("y", self.y, like=self.stack.theta)
         if tuple(self.y.shape) not in (tail, (members, *tail)):
@@ -192,6 +200,11 @@ class Regression:
     @property
     def sizes(self):
         return self.stack.sizes
+
+    @property
+    def working_set(self):
+        """Numbers that one member touches in one step, at most."""
+        return 3 * self.x.shape[-2] * max(sum(sizes) for _, sizes in self.stack.groups)
 
     def with_theta(self, theta):
         """The same problem at other parameters."""
@@ -217,8 +230,11 @@ class Regression:
             each = F.cross_entropy(f.transpose(1, 2), y, reduction="none")
         return each.mean(1) if self.weight is None else (each * self.weight).sum(1)
 
-    def gradient(self, theta):
-        """Losses (members,) and the gradient (total,) at the packed parameters `theta`, by hand: no graph is built."""
+    def gradient(self, theta, step=None):
+        """Losses (members,) and the gradient (total,) at the packed parameters `theta`, by hand: no graph is built.
+
+        `step` is for models that draw minibatches; here all points count in every step.
+        """
         act, slope = ACTIVATIONS[self.stack.activation]
         losses, grad, start = [], torch.empty_like(theta), 0
         views = zip(self.stack.groups, self.stack.layers(theta), self.stack.layers(grad), strict=True)

@@ -1,5 +1,6 @@
 """Optimisers with a rate, a decay and a gradient clip for each member of a packed stack, step for step those of torch.optim."""
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -101,10 +102,13 @@ class State:
         """`theta` (total,) is updated in place; `sizes` (members,) int64 says how many parameters each member has."""
         self.optimiser, self.theta, self.sizes, self.t = optimiser, theta, sizes, 0
         self.slots = [torch.zeros_like(theta) for _ in range(optimiser.slots)]
-        members = torch.arange(len(sizes), device=theta.device)
-        self.owner = torch.repeat_interleave(members, sizes)
         self.rate = self._spread("rate", optimiser.rate)
         self.decay = self._spread("decay", optimiser.decay)
+
+    @functools.cached_property
+    def owner(self):
+        """The member that each packed parameter belongs to, (total,) int64."""
+        return torch.repeat_interleave(torch.arange(len(self.sizes), device=self.theta.device), self.sizes)
 
     def _spread(self, name, value):
         if not isinstance(value, torch.Tensor):
@@ -133,12 +137,22 @@ class State:
         optimiser.step(self.theta, grad, self.slots, self.t, rate)
         self.t += 1
 
+    def narrow(self, start, stop):
+        """The state of the members from `start` to `stop` as views: its steps move this state's parameters too."""
+        first, count = int(self.sizes[:start].sum()), int(self.sizes[start:stop].sum())
+        other, span = object.__new__(State), slice(first, first + count)
+        other.optimiser, other.theta, other.sizes, other.t = (
+            self.optimiser, self.theta[span], self.sizes[start:stop], self.t,
+        )  # fmt: skip
+        other.slots = [slot[span] for slot in self.slots]
+        other.rate, other.decay = (v[span] if isinstance(v, torch.Tensor) else v for v in (self.rate, self.decay))
+        return other
+
     def select(self, keep, theta):
         """The state of the members in the mask `keep` (members,) bool only; `theta` are their parameters."""
         mask = keep[self.owner]
         other = object.__new__(State)
         other.optimiser, other.theta, other.sizes, other.t = self.optimiser, theta, self.sizes[keep], self.t
         other.slots = [slot[mask] for slot in self.slots]
-        other.owner = torch.repeat_interleave(torch.arange(len(other.sizes), device=theta.device), other.sizes)
         other.rate, other.decay = (v[mask] if isinstance(v, torch.Tensor) else v for v in (self.rate, self.decay))
         return other

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from ..checks import check
+from .engines import advance
+from .engines import losses as losses_of
 from .optimisers import State
 from .tensors import check_tensor
 
@@ -57,8 +59,12 @@ class Differentiable:
         kept = {name: t[members] for name, t in self.parameters.items()}
         return replace(self, parameters=kept, members=self.members[members])
 
-    def gradient(self, theta):
-        """Losses (members,) and the gradient (total,) by autograd."""
+    def losses(self):
+        """Losses (members,)."""
+        return self.loss(self.parameters, self.members)
+
+    def gradient(self, theta, step=None):
+        """Losses (members,) and the gradient (total,) by autograd; `step` is for models that draw minibatches."""
         leaves = {name: t.detach().requires_grad_() for name, t in self.unpack(theta).items()}
         losses = self.loss(leaves, self.members)
         grads = torch.autograd.grad(losses.sum(), list(leaves.values()))
@@ -92,8 +98,9 @@ def train(model, optimiser, steps, *, at=(), record=None, finished=None, progres
     """Train every member of `model` for `steps` steps.
 
     Args:
-        model: `mlp.Regression` or `Differentiable`: has `theta` (total,), `sizes` (members,), `gradient(theta)`,
-            `with_theta`, `select`. It is left as it was.
+        model: `mlp.Regression`, `rnn.Sequences` or `Differentiable`: has `theta` (total,), `sizes` (members,),
+            `losses()`, `gradient(theta, step)`, `with_theta`, `select`. It is left as it was. The first two run in
+            fused kernels where these are available, with the same results (`engines`).
         optimiser: see `optimisers`.
         steps: number of updates.
         at: steps at which to record, counted in updates done; the last step is always recorded.
@@ -109,27 +116,28 @@ def train(model, optimiser, steps, *, at=(), record=None, finished=None, progres
     at = sorted({*at, steps})
     check("at", at, [int], low=0, high=steps)
     theta, sizes = model.theta.detach().clone(), model.sizes
-    alive = torch.arange(len(sizes), device=theta.device)
-    owner = torch.repeat_interleave(alive, sizes)
+    running = torch.ones(len(sizes), dtype=torch.bool, device=theta.device)
     part, state = model, State(optimiser, theta.clone(), sizes)
     last = torch.full((len(sizes),), float("nan"), dtype=theta.dtype, device=theta.device)
     losses, records = [], []
     for leg in progress(list(zip([0, *at], at, strict=False))):
-        if len(alive):
-            for _ in range(leg[1] - leg[0]):
-                state.step(part.gradient(state.theta)[1])
-            last[alive] = part.gradient(state.theta)[0]
-            theta[torch.isin(owner, alive)] = state.theta
+        if len(state.sizes):
+            advance(part, state, leg[1] - leg[0])
+            last[running] = losses_of(part, state)
+            if len(state.sizes) == len(sizes):
+                theta.copy_(state.theta)
+            else:
+                theta[torch.repeat_interleave(running, sizes)] = state.theta
         losses.append(last.clone())
         if not bool(torch.isfinite(last).all()):
             bad = torch.nonzero(~torch.isfinite(last)).flatten().tolist()
             raise ValueError(f"losses = not finite at step {leg[1]} for members {bad[:8]}: expected a smaller rate")
         if record is not None:
             records.append(record(leg[1], model.with_theta(theta.clone())))
-        if finished is not None and len(alive):
-            keep = ~finished(last)[alive]
+        if finished is not None and len(state.sizes):
+            keep = ~finished(last)[running]
             if not bool(keep.all()):
                 part = part.select(torch.nonzero(keep).flatten()) if bool(keep.any()) else part
                 state = state.select(keep, state.theta[keep[state.owner]])
-                alive = alive[keep]
+                running[running.clone()] = keep
     return Run(model.with_theta(theta), torch.tensor(at), torch.stack(losses), records)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..kernels.exponents import exponent
+from ..checks import check
+from ..kernels.exponents import exponent, slope
 from ..kernels.least_squares import levenberg_marquardt
 from ..kernels.mlp import ACTIVATIONS, Regression, Stack, random_stack
 from ..kernels.optimisers import SGD, Adam, drops
@@ -29,11 +30,11 @@ def target(x):
 def points(activation, device="cpu"):
     """Inputs (P, 1) and weights (P,) that average over [-R, R], float32.
 
-    Smooth activations: 32 Gauss-Legendre nodes. Piecewise linear ones: 128 evenly spaced midpoints, more than the kinks a
-    network of the smaller widths can place between them.
+    Smooth activations: 32 Gauss-Legendre nodes. Piecewise linear ones: 128 evenly spaced points, both ends included, so
+    that there are more points than kinks up to width 128.
     """
     if activation in ("relu", "leaky_relu"):
-        nodes = (np.arange(128) + 0.5) / 64 - 1
+        nodes = np.linspace(-1, 1, 128)
         weights = np.full(128, 1 / 128)
     else:
         nodes, weights = np.polynomial.legendre.leggauss(32)
@@ -80,6 +81,10 @@ class Sweep:
         use = (self.widths >= low) & (self.widths <= high)
         return exponent(self.widths[use], self.losses[self.at(step)][use])
 
+    def exponents(self):
+        """alpha at every recorded step, over all widths, (T,)."""
+        return -slope(self.widths.double().log(), self.losses.double().quantile(0.5, 2).log())
+
     def layers(self, width):
         """w, b, v of the networks of one width at the last step, each (seeds, width)."""
         (W, b), (V, _) = self.stack.layers()[self.widths.tolist().index(width)]
@@ -103,7 +108,12 @@ def sweep(widths, seeds, optimiser, steps, *, activation="silu", scale=None, at=
 
     Returns:
         A `Sweep`.
+
+    Raises:
+        ValueError: for a bad argument.
     """
+    check("widths", widths, [int], low=1)
+    check("seeds", seeds, int, low=1)
     x, weight = points(activation, device)
     stack = random_stack([(seeds, (1, n, 1)) for n in widths], activation, seed=seed, scale=scale, device=device)
     problem = Regression(stack, x, target(x), weight=weight)
@@ -174,9 +184,8 @@ def pairs(count, optimiser, steps, **options):
     """
     run = sweep([2], count, optimiser, steps, **options)
     w, b, v = run.layers(2)
-    unlike = ((w.sum(1) / w.abs().sum(1)).abs(), (b.diff(dim=1)[:, 0] / b.abs().sum(1)).abs(), (v.diff(dim=1)[:, 0] / v.abs().sum(1)).abs())
-    symmetric = torch.stack(unlike).amax(0) < 0.1
-    return run.losses[-1, 0], (w, b, v), symmetric.cpu()
+    unlike = [((p[:, 0] - sign * p[:, 1]) / p.abs().sum(1)).abs() for p, sign in ((w, -1), (b, 1), (v, 1))]
+    return run.losses[-1, 0], (w, b, v), (torch.stack(unlike).amax(0) < 0.1).cpu()
 
 
 def peaks(losses, width=0.02, least=0.02):
@@ -191,12 +200,13 @@ def peaks(losses, width=0.02, least=0.02):
 
 
 def mirror_distance(w, b):
-    """Median distance of each (w, b) to the nearest (-w, b) and, as control, to the nearest (w, -b); two floats."""
-    here = torch.stack([w, b], 1)
-    return tuple(
-        torch.cdist(here, here * torch.tensor(flip, dtype=here.dtype)).amin(1).median().item()
-        for flip in ([-1.0, 1.0], [1.0, -1.0])
-    )
+    """Distance of each (w, b) to the nearest (-w, b) and, as control, to the nearest (w, -b) of the same network.
+
+    Shapes (networks, N); returns (2, networks, N).
+    """
+    here = torch.stack([w, b], 2)
+    flips = torch.tensor([[-1.0, 1.0], [1.0, -1.0]], dtype=here.dtype, device=here.device)
+    return torch.stack([torch.cdist(here, here * flip).amin(2) for flip in flips])
 
 
 def floor(widths, seeds, iterations, *, seed=0, progress=iter):
@@ -235,5 +245,5 @@ def exponent_map(rates, scales, widths, seeds, steps, at, *, activation="silu", 
     rate = torch.tensor([r for _, r in cells], device=device).repeat_interleave(seeds).repeat(len(widths))
     run = train(Regression(stack, x, target(x), weight=weight), Adam(rate), steps, at=at, progress=progress)
     losses = run.losses.cpu().unflatten(1, (len(widths), len(cells), seeds))
-    alphas = [[exponent(torch.tensor(widths), losses[t, :, i], draws=1)[0] for t in range(len(at))] for i in range(len(cells))]
-    return torch.tensor(alphas).unflatten(0, (len(scales), len(rates)))
+    alphas = -slope(torch.tensor(widths).double().log(), losses.double().quantile(0.5, 3).log().movedim(1, 2))
+    return alphas.T.unflatten(0, (len(scales), len(rates)))

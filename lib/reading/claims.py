@@ -1,13 +1,12 @@
 """Claims and their verdicts. The executed notebook is the only record: the verdict table carries them inside it.
 
 A claim states what the paper says, what this build measured and a predicate on the measurement, which is a Python
-expression: the very text that is printed is the one that is evaluated. `python -m lib.reading.claims NOTEBOOK…` prints all
+expression: the very text that is printed is the one that is evaluated. `python -m lib.reading NOTEBOOK…` prints all
 verdicts and fails if one came out "does not hold" that its chapter does not declare as a finding.
 """
 
 import html
 import json
-import sys
 from pathlib import Path
 
 MIME = "application/vnd.claims+json"
@@ -47,9 +46,7 @@ class Claims:
         try:
             true = bool(eval(predicate, dict(_FUNCTIONS), values))  # the chapter's own text, never a user's
         except Exception as error:
-            raise ValueError(
-                f"predicate = {predicate!r}: expected an expression on {sorted(values)} ({error})"
-            ) from error
+            raise ValueError(f"predicate = {predicate!r}: expected an expression on {sorted(values)} ({error})") from error
         verdict = UNJUDGED if self.scale == "smoke" else HOLDS if true else FAILS
         row = (identity, says, source, paper, here, spread, predicate, verdict, self.scale)
         self.rows.append(dict(zip(COLUMNS, row, strict=True)) | {"finding": finding})
@@ -93,24 +90,3 @@ def frame(notebooks):
 
     rows = [row | {"notebook": str(path)} for path in notebooks for row in read(path)]
     return pandas.DataFrame(rows, columns=[*COLUMNS, "finding", "notebook"])
-
-
-def main(notebooks):
-    """Print every verdict; return 1 if a claim fails undeclared, or a notebook has no claims at all."""
-    surprises = 0
-    for path in notebooks:
-        rows = read(path)
-        surprises += not rows
-        print(f"{path}: {len(rows)} claims")
-        for row in rows:
-            surprise = row["verdict"] == FAILS and not row["finding"]
-            surprises += surprise
-            note = "  <-- not declared as a finding" if surprise else ""
-            if row["verdict"] == HOLDS and row["finding"]:
-                note = "  <-- declared as a finding, yet it holds: look again"
-            print(f"  {SIGNS[row['verdict']]} {row['id']}: {row['here']}{note}")
-    return int(surprises > 0)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -4,12 +4,19 @@ import html
 import json
 from pathlib import Path
 
+import yaml
+
 from .claims import FAILS, HOLDS, SIGNS, UNJUDGED, read
 
+TOC = Path(__file__).parents[2] / "_toc.yml"
 
-def _notebooks(folder):
-    chapters = [path for path in sorted(Path(folder).glob("*.ipynb")) if read(path)]
-    return {path.stem: path for path in chapters}
+
+def _chapters(folder):
+    """Executed chapters in `folder`, in the order of the table of contents: a dict of slug to path."""
+    parts = yaml.safe_load(TOC.read_text(encoding="utf-8"))["parts"]
+    slugs = [Path(chapter["file"]).name for part in parts for chapter in part["chapters"]]
+    paths = {slug: Path(folder) / f"{slug}.ipynb" for slug in slugs}
+    return {slug: path for slug, path in paths.items() if path.exists() and read(path)}
 
 
 def _title(cells):
@@ -25,28 +32,20 @@ class _Html:
         return self.bundle
 
 
-def gallery(folder, order):
-    """One picture a chapter, linked to its page: the output of its cell tagged `gallery`.
-
-    Args:
-        folder: where the executed notebooks are.
-        order: slugs in the order of the book; a chapter that is not there yet is left out.
-    """
-    cards, found = [], _notebooks(folder)
-    for slug in [slug for slug in order if slug in found]:
-        cells = json.loads(found[slug].read_text(encoding="utf-8"))["cells"]
+def gallery(folder):
+    """One picture a chapter, linked to its page: the output of its cell tagged `gallery` in the notebook in `folder`."""
+    cards = []
+    for slug, path in _chapters(folder).items():
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         tagged = [cell for cell in cells if "gallery" in cell["metadata"].get("tags", [])]
-        picture = "".join(
-            next(o["data"]["text/html"] for o in tagged[0]["outputs"] if "text/html" in o.get("data", {}))
-        )
+        picture = "".join(next(o["data"]["text/html"] for o in tagged[0]["outputs"] if "text/html" in o.get("data", {})))
         cards.append(f'<a class="card" href="{slug}.html">{picture}<span>{html.escape(_title(cells))}</span></a>')
     return _Html(f'<nav class="gallery" aria-label="Chapters">{"".join(cards)}</nav>', f"{len(cards)} chapters")
 
 
-def scoreboard(folder, order):
-    """The verdicts of every chapter counted, with each claim that does not hold spelled out. Arguments as `gallery`."""
-    found = _notebooks(folder)
-    chapters = {slug: read(found[slug]) for slug in order if slug in found}
+def scoreboard(folder):
+    """The verdicts of every chapter executed in `folder` counted, and each claim that does not hold spelled out."""
+    chapters = {slug: read(path) for slug, path in _chapters(folder).items()}
     verdicts = (HOLDS, FAILS, UNJUDGED)
     head = "".join(f'<th scope="col">{SIGNS[v]} {v}</th>' for v in verdicts)
     lines, failures = [], []

@@ -1,8 +1,14 @@
 // Many training steps of a stack of MLPs in one call: each member stays on one core for all of them.
 #pragma once
 
+#include <memory>
+
 #include "net.h"
 #include "optimiser.h"
+
+#ifndef MLP_BYTES
+#define MLP_BYTES 32768
+#endif
 
 // As lib/kernels/fused/cpp.py lays it out. Points are columns, padded to a multiple of LANES with weight 0; a member
 // stride of 0 means shared by all members.
@@ -27,7 +33,7 @@ template <class T> class MlpMember {
     static long block_of(const Mlp& q, const int64_t* sizes, int layers) {
         long rows = 0;
         for (int l = 1; l < layers; l++) rows += 2 * sizes[l];
-        long fit = BLOCK_BYTES / sizeof(T) / std::max(rows, 1L) / (4 * LANES<T>) * (4 * LANES<T>);
+        long fit = MLP_BYTES / sizeof(T) / std::max(rows, 1L) / (4 * LANES<T>) * (4 * LANES<T>);
         return std::min<long>(std::max<long>(fit, 4 * LANES<T>), q.points);
     }
 

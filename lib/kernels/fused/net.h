@@ -9,51 +9,54 @@
 
 #include "simd.h"
 
-// out[r][p] = start + sum_k A[r * row + k * column] x[k][p], times factor[r][p] if given; start is bias[r], or out itself
-// if `add`, or 0. factor may be out itself.
+#define UNROLL _Pragma("GCC unroll 16")  // so that tiles live in registers
+
+// out[r][p] = sum_k A[r * row + k * column] x[k][p], to which is added bias[r] (LAYER) or what out holds (ADD), or which is
+// multiplied by what out holds (SCALE).
+enum Mode { LAYER, WRITE, ADD, SCALE };
 template <class T> struct Product {
     int rows, depth, points;
     const T* A;
     long row, column;
-    const T *bias, *x;
+    const T* bias;
+    const T* x;
     long x_stride;
     T* out;
     long out_stride;
-    const T* factor;
-    bool add;
 };
 
-template <class T, int R, int C> inline void product_tile(const Product<T>& q, int r, int p) {
+template <class T, int M, int R, int C> inline void product_tile(const Product<T> q, int r, int p) {
     V<T> acc[R][C];
     T* out = q.out + r * q.out_stride + p;
-    for (int i = 0; i < R; i++)
-        for (int j = 0; j < C; j++)
-            acc[i][j] = q.add ? load<T>(out + i * q.out_stride + j * LANES<T>) : splat<T>(q.bias ? q.bias[r + i] : 0);
+    UNROLL for (int i = 0; i < R; i++)
+        UNROLL for (int j = 0; j < C; j++)
+            acc[i][j] = M == LAYER ? splat<T>(q.bias[r + i])
+                        : M == ADD ? load<T>(out + i * q.out_stride + j * LANES<T>)
+                                   : V<T>{};
     const T *A = q.A + r * q.row, *x = q.x + p;
     for (int k = 0; k < q.depth; k++, A += q.column, x += q.x_stride) {
         V<T> v[C];
-        for (int j = 0; j < C; j++) v[j] = load<T>(x + j * LANES<T>);
-        for (int i = 0; i < R; i++)
-            for (int j = 0; j < C; j++) acc[i][j] += A[i * q.row] * v[j];
+        UNROLL for (int j = 0; j < C; j++) v[j] = load_once<T>(x + j * LANES<T>);
+        UNROLL for (int i = 0; i < R; i++)
+            UNROLL for (int j = 0; j < C; j++) acc[i][j] += A[i * q.row] * v[j];
     }
-    const T* factor = q.factor + (q.factor ? r * q.out_stride + p : 0);
-    for (int i = 0; i < R; i++)
-        for (int j = 0; j < C; j++) {
-            long at = i * q.out_stride + j * LANES<T>;
-            store<T>(out + at, q.factor ? acc[i][j] * load<T>(factor + at) : acc[i][j]);
+    UNROLL for (int i = 0; i < R; i++)
+        UNROLL for (int j = 0; j < C; j++) {
+            T* at = out + i * q.out_stride + j * LANES<T>;
+            store<T>(at, M == SCALE ? acc[i][j] * load<T>(at) : acc[i][j]);
         }
 }
-template <class T, int C> void product_strip(const Product<T>& q, int p) {
+template <class T, int M, int C> void product_strip(const Product<T>& q, int p) {
     int r = 0;
-    for (; r + 4 <= q.rows; r += 4) product_tile<T, 4, C>(q, r, p);
-    for (; r < q.rows; r++) product_tile<T, 1, C>(q, r, p);
+    for (; r + 4 <= q.rows; r += 4) product_tile<T, M, 4, C>(q, r, p);
+    for (; r < q.rows; r++) product_tile<T, M, 1, C>(q, r, p);
 }
-template <class T> void product(const Product<T>& q) {
+template <class T, int M> void product(const Product<T>& q) {
     constexpr int L = LANES<T>;
     int p = 0;
-    for (; p + 4 * L <= q.points; p += 4 * L) product_strip<T, 4>(q, p);
-    if (p + 2 * L <= q.points) product_strip<T, 2>(q, p), p += 2 * L;
-    if (p < q.points) product_strip<T, 1>(q, p);
+    for (; p + 4 * L <= q.points; p += 4 * L) product_strip<T, M, 4>(q, p);
+    if (p + 2 * L <= q.points) product_strip<T, M, 2>(q, p), p += 2 * L;
+    if (p < q.points) product_strip<T, M, 1>(q, p);
 }
 
 // dW[r][c] += sum_p delta[r][p] x[c][p] and db[r] += sum_p delta[r][p], where `ones` stands in as a last row of x.
@@ -65,15 +68,15 @@ void outer_tiles(int rows, int inputs, int points, const T* delta, long delta_st
     for (int r = 0; r < rows; r += R)
         for (int c = 0; c <= inputs; c += C) {
             const T *d[R], *a[C];
-            for (int i = 0; i < R; i++) d[i] = delta + std::min(r + i, rows - 1) * delta_stride;
-            for (int j = 0; j < C; j++) a[j] = c + j < inputs ? x + (c + j) * x_stride : ones;
+            UNROLL for (int i = 0; i < R; i++) d[i] = delta + std::min(r + i, rows - 1) * delta_stride;
+            UNROLL for (int j = 0; j < C; j++) a[j] = c + j < inputs ? x + (c + j) * x_stride : ones;
             V<T> acc[R * C] = {};
             for (int p = 0; p < points; p += LANES<T>) {
                 V<T> v[C];
-                for (int j = 0; j < C; j++) v[j] = load<T>(a[j] + p);
-                for (int i = 0; i < R; i++) {
-                    V<T> u = load<T>(d[i] + p);
-                    for (int j = 0; j < C; j++) acc[i * C + j] += u * v[j];
+                UNROLL for (int j = 0; j < C; j++) v[j] = load_once<T>(a[j] + p);
+                UNROLL for (int i = 0; i < R; i++) {
+                    V<T> u = load_once<T>(d[i] + p);
+                    UNROLL for (int j = 0; j < C; j++) acc[i * C + j] += u * v[j];
                 }
             }
             lane_sums<T, R * C>(acc, sums);
@@ -94,7 +97,13 @@ enum Activation { SILU, RELU, LEAKY_RELU, TANH, GELU };
 
 // erfc(z) for z ≥ 0 as t exp(-z^2 + P(t)), t = 2/(2 + z), P a Chebyshev series in 2t - 1 fitted to float64 accuracy.
 template <class T> inline V<T> erfc_positive(V<T> z) {
-    static const double c[] = {ERFC_COEFFICIENTS};
+    static const double c[] = {
+        -6.51326859890854704e-01, 6.41969792356490210e-01, 1.94764732041858360e-02, -9.56151478680863226e-03, -9.46595344482036916e-04,
+        3.66839497852761447e-04, 4.25233248069077689e-05, -2.02785781125342418e-05, -1.62429000464702561e-06, 1.30365583558052324e-06,
+        1.56264417220661419e-08, -8.52380959149265415e-08, 6.52905443909885149e-09, 5.05934349555146930e-09, -9.91364156493033066e-10,
+        -2.27365122293183597e-10, 9.64679110201552702e-11, 2.39403808303911459e-12, -6.88602752649755322e-12, 8.94487927309072531e-13,
+        3.13092139934295813e-13, -1.12708223613672523e-13, 3.81090525518923205e-16, 7.10609761360923712e-15, -1.52302820145710434e-15,
+        -9.45749457129123340e-17, 1.21023718922427899e-16, -2.81666308774717710e-17};
     constexpr int terms = sizeof(T) == 4 ? 12 : 28;
     V<T> t = T(2) / (T(2) + z), u = T(4) * t - T(2), b = V<T>{}, b1 = V<T>{};
     for (int k = terms - 1; k > 0; k--) {
@@ -191,8 +200,8 @@ template <class T> struct Net {
         for (int l = 0; l < layers; l++) {
             bool last = l == layers - 1;
             int rows = sizes[l + 1], depth = sizes[l];
-            product<T>({rows, depth, points, theta + W[l], depth, 1, theta + b[l], l ? a[l - 1] + at : x,
-                        l ? stride : x_stride, last ? out : a[l] + at, last ? out_stride : stride, nullptr, false});
+            product<T, LAYER>({rows, depth, points, theta + W[l], depth, 1, theta + b[l], l ? a[l - 1] + at : x,
+                               l ? stride : x_stride, last ? out : a[l] + at, last ? out_stride : stride});
             if (!last) act(a[l] + at, s[l] + at, rows, points, stride);
         }
     }
@@ -201,16 +210,17 @@ template <class T> struct Net {
         for (int l = layers - 1; l > 0; l--) {
             bool last = l == layers - 1;
             int rows = sizes[l], depth = sizes[l + 1];
-            product<T>({rows, depth, points, theta + W[l], 1, rows, nullptr, last ? delta : s[l] + at,
-                        last ? delta_stride : stride, s[l - 1] + at, stride, s[l - 1] + at, false});
+            product<T, SCALE>({rows, depth, points, theta + W[l], 1, rows, nullptr, last ? delta : s[l] + at,
+                               last ? delta_stride : stride, s[l - 1] + at, stride});
         }
     }
-    // Derivatives by the first `rows` inputs, written or added to `out`; after backward.
-    void inputs(const T* theta, const T* delta, long delta_stride, int points, long at, int rows, T* out, long out_stride,
-                bool add) {
-        int depth = sizes[1];
-        product<T>({rows, depth, points, theta, 1, (long)sizes[0], nullptr, layers == 1 ? delta : s[0] + at,
-                    layers == 1 ? delta_stride : stride, out, out_stride, nullptr, add});
+    // Derivatives by the first `rows` inputs, written or added to `out` (mode WRITE or ADD); after backward.
+    template <int M>
+    void inputs(const T* theta, const T* delta, long delta_stride, int points, long at, int rows, T* out,
+                long out_stride) {
+        bool only = layers == 1;
+        product<T, M>({rows, (int)sizes[1], points, theta, 1, (long)sizes[0], nullptr, only ? delta : s[0] + at,
+                       only ? delta_stride : stride, out, out_stride});
     }
     // Adds the derivatives by the parameters to `grad`; after backward.
     void gradient(const T* x, long x_stride, const T* delta, long delta_stride, int points, T* grad) {

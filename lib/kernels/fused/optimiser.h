@@ -9,9 +9,9 @@
 
 // As lib/kernels/fused/cpp.py lays it out. Arrays have one number for each packed parameter; null arrays mean the number.
 struct Optimiser {
-    int64_t adam, decoupled, first;  // first: steps done before
+    int64_t adam, decoupled;
     double rate, decay, clip, beta1, beta2, eps, momentum;  // clip 0: none
-    const double* factors;  // of the schedule, one for each step
+    const double *factors, *unbias1, *unbias2;  // of each step: the schedule's, and for Adam 1/(1 - beta^t)
     const void *rates, *decays;
     void *m, *v;
 };
@@ -43,9 +43,8 @@ template <class T> class Stepper {
         const T* __restrict rate = this->rate;
         const T* __restrict decay = this->decay;
         if (o.adam) {
-            double t = o.first + k + 1;
             T b1 = 1 - o.beta1, b2 = o.beta2, c2 = 1 - o.beta2, eps = o.eps;
-            T unbias1 = factor / (1 - std::pow(o.beta1, t)), unbias2 = 1 / (1 - std::pow(o.beta2, t));
+            T unbias1 = o.factors[k] * o.unbias1[k], unbias2 = o.unbias2[k];
             for (long i = 0; i < count; i++) {
                 T g = grad[i] * scale + pull * decay[i] * theta[i];
                 m[i] += b1 * (g - m[i]);

@@ -17,21 +17,26 @@ constexpr int BYTES = 16;
 template <class T> struct Vector;
 template <> struct Vector<float> {
     typedef float type __attribute__((vector_size(BYTES)));
+    typedef float loose __attribute__((vector_size(BYTES), aligned(4), may_alias));
     typedef int32_t bits __attribute__((vector_size(BYTES)));
 };
 template <> struct Vector<double> {
     typedef double type __attribute__((vector_size(BYTES)));
+    typedef double loose __attribute__((vector_size(BYTES), aligned(8), may_alias));
     typedef int64_t bits __attribute__((vector_size(BYTES)));
 };
 template <class T> using V = typename Vector<T>::type;
 template <class T> constexpr int LANES = BYTES / sizeof(T);
 
-template <class T> inline V<T> load(const T* p) {
-    V<T> v;
-    std::memcpy(&v, p, BYTES);
+template <class T> inline V<T> load(const T* p) { return *(const typename Vector<T>::loose*)p; }
+template <class T> inline void store(T* p, V<T> v) { *(typename Vector<T>::loose*)p = v; }
+template <class T> inline V<T> load_once(const T* p) {  // into a register: left alone, GCC loads again at every use
+    V<T> v = load(p);
+#if defined(__x86_64__)
+    asm("" : "+v"(v));
+#endif
     return v;
 }
-template <class T> inline void store(T* p, V<T> v) { std::memcpy(p, &v, BYTES); }
 template <class T> inline V<T> splat(T s) { return s - V<T>{}; }
 
 // Sums over the lanes of N vectors at once: acc is folded in halves, two vectors into one, until lanes hold sums.

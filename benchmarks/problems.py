@@ -1,0 +1,73 @@
+"""What is timed: shapes, data and how much work one net-step is. A net-step is one training step of one network."""
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One shape of network with its data.
+
+    Attributes:
+        kernel: "mlp" or "rnn".
+        shape: what a row calls it.
+        sizes: layer sizes; for "rnn" of the transition.
+        readout: layer sizes of an RNN's read-out.
+        points: points, or sequences.
+        length: positions in a sequence.
+    """
+
+    kernel: str
+    shape: str
+    sizes: tuple
+    points: int
+    readout: tuple = ()
+    length: int = 1
+
+    def data(self):
+        """x and y, the same for every implementation: a wave to fit, or running sums of random sequences."""
+        if self.kernel == "mlp":
+            x = torch.linspace(-1, 1, self.points)[:, None]
+            return x, torch.sin(4 * x)
+        x = torch.randn(self.points, self.length, 1, generator=torch.Generator().manual_seed(0))
+        return x, x.cumsum(1) / 3
+
+    def products(self):
+        """Floating-point operations in the matrix products of one net-step.
+
+        A layer costs 2 operations a weight and point forward, 2 for the weight's derivative, and 2 for the input's,
+        which the first layer does not need (an RNN's transition does, for its hidden part).
+        """
+        columns, total = self.points * self.length, 0
+        for sizes in (self.sizes, self.readout):
+            for depth, (i, o) in enumerate(zip(sizes, sizes[1:], strict=False)):
+                inputs = 0 if depth == 0 and self.kernel == "mlp" else i
+                total += 2 * columns * o * (2 * i + inputs)
+        return total
+
+    def elementwise(self):
+        """Other operations of one net-step: 30 an activation with its slope for SiLU (an exponential by a polynomial
+        of degree 7, a division), 3 for ReLU; 4 an output; 14 a parameter for Adam."""
+        hidden = sum(self.sizes[1:-1]) + sum(self.readout[1:-1])
+        last = self.readout[-1] if self.readout else self.sizes[-1]
+        each = 30 if self.kernel == "mlp" else 3
+        return self.points * self.length * (each * hidden + 4 * last) + 14 * self.parameters()
+
+    def parameters(self):
+        """Parameters of one network."""
+        return sum((i + 1) * o for sizes in (self.sizes, self.readout) for i, o in zip(sizes, sizes[1:], strict=False))
+
+    def traffic(self):
+        """Bytes that must pass through main memory for one net-step if nothing is kept: parameters, two moments, read
+        and written. A member that stays in the cache for many steps has almost none."""
+        return 6 * 4 * self.parameters()
+
+
+PROBLEMS = (
+    Problem("mlp", "1-2-1, 32 points", (1, 2, 1), 32),
+    Problem("mlp", "1-32-1, 128 points", (1, 32, 1), 128),
+    Problem("mlp", "1-128-1, 128 points", (1, 128, 1), 128),
+    Problem("mlp", "1-50-50-50-1, 128 points", (1, 50, 50, 50, 1), 128),
+    Problem("rnn", "n=4 w=32, 128 × 10", (5, 32, 4), 128, (4, 32, 1), 10),
+)

@@ -1,0 +1,68 @@
+"""Who does the work of a training run: the C++ or the Triton kernels where they can, plain torch elsewhere.
+
+The environment variable BLACKBOX_ENGINE (`torch`, `cpp` or `triton`) forces one for the models that have fused kernels.
+"""
+
+import os
+
+import torch
+
+from .fused import cpp
+
+CACHE = 1 << 18  # numbers, 1 MB in float32, a usual second-level cache
+AT_ONCE = 500  # steps a call at most, so that an interrupt is heard
+
+
+def engine(model, optimiser):
+    """The name of the engine that trains `model` with `optimiser`.
+
+    Raises:
+        ValueError: if BLACKBOX_ENGINE forces one that does not exist or cannot.
+    """
+    forced = os.environ.get("BLACKBOX_ENGINE")
+    if forced not in (None, "", "torch", *FUSED):
+        raise ValueError(f"BLACKBOX_ENGINE = {forced!r}: expected one of torch, {', '.join(FUSED)}")
+    if forced == "torch" or not hasattr(model, "working_set"):
+        return "torch"
+    for name, module in FUSED.items():
+        if forced in (None, "", name) and module.supports(model, optimiser):
+            return name
+    if forced:
+        raise ValueError(f"BLACKBOX_ENGINE = {forced!r}: expected a model that it can train, on its device")
+    return "torch"
+
+
+def advance(model, state, steps):
+    """`steps` updates of the `optimisers.State` in place; the parameters of `model` do not matter, its data do."""
+    name = engine(model, state.optimiser)
+    if name == "torch":
+        return _torch(model, state, steps)
+    for start in range(0, steps, AT_ONCE):
+        FUSED[name].advance(model, state, min(AT_ONCE, steps - start))
+
+
+def losses(model, state):
+    """Losses (members,) at the state's parameters."""
+    name = engine(model, state.optimiser)
+    if name != "torch":
+        return FUSED[name].evaluate(model, state.theta)[0]
+    with torch.no_grad():
+        return model.with_theta(state.theta).losses()
+
+
+def _torch(model, state, steps):
+    """Plain torch; on a CPU a chunk of members after the other, so that what a step touches stays in the cache."""
+    members = chunk = len(state.sizes)
+    if state.theta.device.type == "cpu" and hasattr(model, "working_set"):
+        chunk = max(32, CACHE // model.working_set)
+    for start in range(0, members, chunk):
+        whole = chunk >= members
+        rows = torch.arange(start, min(start + chunk, members))
+        part = model if whole else model.select(rows)
+        share = state if whole else state.narrow(start, min(start + chunk, members))
+        for _ in range(steps):
+            share.step(part.gradient(share.theta, share.t)[1])
+    state.t = share.t
+
+
+FUSED = {"cpp": cpp}

@@ -1,0 +1,11 @@
+// What Python calls, through ctypes: plain C functions, so that nothing here depends on a version of torch or Python.
+#include "mlp.h"
+#include "rnn.h"
+
+extern "C" {
+int64_t lanes_float() { return LANES<float>; }  // points must come in multiples of this
+void mlp_float(const Mlp* q) { train_mlp<float>(*q); }
+void mlp_double(const Mlp* q) { train_mlp<double>(*q); }
+void rnn_float(const Rnn* q) { train_rnn<float>(*q); }
+void rnn_double(const Rnn* q) { train_rnn<double>(*q); }
+}

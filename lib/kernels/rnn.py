@@ -1,0 +1,198 @@
+"""Stacks of small recurrent networks whose transition and read-out are MLPs.
+
+h_t = f([h_{t-1}, x_t]), y_t = g(h_t), h_0 = 0. Each member's parameters lie together, those of f before those of g, each
+as in `mlp`.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ..checks import check
+from .mlp import layer_views, parameter_count
+from .tensors import check_tensor
+
+ACTIVATIONS = {"relu": F.relu, "tanh": torch.tanh}
+LOSSES = {
+    "log": lambda r: 0.5 * torch.log1p(r * r),
+    "mse": lambda r: r * r,
+}
+
+
+@dataclass(frozen=True)
+class Recurrent:
+    """A stack of recurrent networks of one architecture.
+
+    Attributes:
+        theta: packed parameters, shape (total,), floating; its device and dtype are the stack's.
+        members: number of networks.
+        transition: layer sizes of f, (n + d, …, n) for n hidden units and d inputs; two sizes make it affine.
+        readout: layer sizes of g, (n, …, outputs).
+        activation: "relu" or "tanh", between the layers of f and of g; their last layers are linear.
+    """
+
+    theta: torch.Tensor
+    members: int
+    transition: tuple
+    readout: tuple
+    activation: str = "relu"
+
+    def __post_init__(self):
+        check("activation", self.activation, set(ACTIVATIONS))
+        check("members", self.members, int, low=1)
+        for name, sizes in (("transition", self.transition), ("readout", self.readout)):
+            check(name, list(sizes), [int], low=1, least=2)
+        hidden = self.transition[-1]
+        if self.transition[0] <= hidden:
+            raise ValueError(f"transition = {self.transition}: expected more inputs than the {hidden} hidden units")
+        if self.readout[0] != hidden:
+            raise ValueError(f"readout = {self.readout}: expected {hidden} inputs, the hidden units")
+        check_tensor("theta", self.theta, 1, finite=False)
+        if self.theta.numel() != self.members * self.count:
+            shape = tuple(self.theta.shape)
+            raise ValueError(f"theta = tensor of shape {shape}: expected ({self.members * self.count},)")
+
+    @property
+    def count(self):
+        """Parameters of one member."""
+        return parameter_count(self.transition) + parameter_count(self.readout)
+
+    @property
+    def sizes(self):
+        """Parameters of each member, shape (members,), int64, on the stack's device."""
+        return torch.full((self.members,), self.count, device=self.theta.device)
+
+    def layers(self, theta=None):
+        """Views [(W (members, out, in), b (members, out)), …] of f and of g into `theta` (default: the stack's own)."""
+        block = (self.theta if theta is None else theta).view(self.members, self.count)
+        return layer_views(block, self.transition), layer_views(
+            block[:, parameter_count(self.transition) :], self.readout
+        )
+
+    def _mlp(self, layers, h):
+        """Outputs (members, P, out) at the points h (members, P, in)."""
+        for depth, (W, b) in enumerate(layers):
+            h = torch.baddbmm(b[:, None], ACTIVATIONS[self.activation](h) if depth else h, W.mT)
+        return h
+
+    def states(self, x):
+        """Hidden states h_1 … h_T (members, S, T, n) on the sequences x (S, T, d). Differentiable."""
+        check_tensor("x", x, 3, like=self.theta)
+        inputs = self.transition[0] - self.transition[-1]
+        if x.shape[2] != inputs:
+            raise ValueError(f"x = tensor of shape {tuple(x.shape)}: expected (S, T, {inputs})")
+        h, states = x.new_zeros(self.members, len(x), self.transition[-1]), []
+        for t in range(x.shape[1]):
+            h = self._mlp(self.layers()[0], torch.cat([h, x[:, t].expand(self.members, -1, -1)], 2))
+            states.append(h)
+        return torch.stack(states, 2)
+
+    def __call__(self, x):
+        """Outputs y_1 … y_T (members, S, T, outputs) on the sequences x (S, T, d). Differentiable."""
+        states = self.states(x)
+        return self._mlp(self.layers()[1], states.flatten(1, 2)).unflatten(1, states.shape[1:3])
+
+    def select(self, members):
+        """The stack of the given members only (int64 indices), copied."""
+        theta = self.theta.view(self.members, -1)[members]
+        return replace(self, theta=theta.flatten(), members=len(theta))
+
+
+def random_recurrent(members, transition, readout, activation="relu", *, seed, dtype=torch.float32, device="cpu"):
+    """A stack with PyTorch's default parameters, weights and biases ~ U(-1, 1)/sqrt(fan in), the same on every device."""
+    check("seed", seed, int, low=0)
+    count = members * (parameter_count(transition) + parameter_count(readout))
+    theta = torch.rand(count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 2 - 1
+    stack = Recurrent(theta, members, tuple(transition), tuple(readout), activation)
+    for layers in stack.layers():
+        for W, b in layers:
+            fan_in = W.shape[2]
+            W.mul_(fan_in**-0.5)
+            b.mul_(fan_in**-0.5)
+    return replace(stack, theta=theta.to(device, dtype))
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """A stack of recurrent networks with the sequences they learn: what `training.train` runs.
+
+    The loss is a mean over sequences, positions and outputs. Every step draws one minibatch, with replacement, for all
+    members; the draw depends on `seed` and the number of the step alone. Recorded losses are over all sequences.
+
+    Attributes:
+        stack: the networks.
+        x: inputs (N, T, d).
+        y: targets (N, T, outputs).
+        loss: of a residual r = y - target: "log", log(1 + r^2)/2, or "mse", r^2.
+        batch: sequences a step; None for all.
+        seed: of the draws.
+    """
+
+    stack: Recurrent
+    x: torch.Tensor
+    y: torch.Tensor
+    loss: str = "log"
+    batch: int | None = None
+    seed: int = 0
+
+    def __post_init__(self):
+        check("loss", self.loss, set(LOSSES))
+        check("seed", self.seed, int, low=0)
+        if self.batch is not None:
+            check("batch", self.batch, int, low=1)
+        check_tensor("x", self.x, 3, like=self.stack.theta)
+        check_tensor("y", self.y, 3, like=self.stack.theta)
+        inputs = self.stack.transition[0] - self.stack.transition[-1]
+        if self.x.shape[2] != inputs:
+            raise ValueError(f"x = tensor of shape {tuple(self.x.shape)}: expected (N, T, {inputs})")
+        expected = (*self.x.shape[:2], self.stack.readout[-1])
+        if tuple(self.y.shape) != expected:
+            raise ValueError(f"y = tensor of shape {tuple(self.y.shape)}: expected {expected}")
+
+    @property
+    def theta(self):
+        return self.stack.theta
+
+    @property
+    def sizes(self):
+        return self.stack.sizes
+
+    @property
+    def working_set(self):
+        """Numbers that one member touches in one step."""
+        width = sum(self.stack.transition[1:]) + sum(self.stack.readout[1:])
+        return 3 * width * self.x.shape[1] * (self.batch or len(self.x))
+
+    def with_theta(self, theta):
+        """The same problem at other parameters."""
+        return replace(self, stack=replace(self.stack, theta=theta))
+
+    def select(self, members):
+        """The problem of the given members only (int64 indices)."""
+        return replace(self, stack=self.stack.select(members))
+
+    def picks(self, start, stop):
+        """The sequences of the steps from `start` to `stop`, (stop - start, batch), int64, on the CPU."""
+        if self.batch is None:
+            return torch.arange(len(self.x)).repeat(stop - start, 1)
+        # One block of a counter-based generator a step, so that a step's draw does not depend on how many came before.
+        draws = [
+            np.random.Philox(key=self.seed, counter=step << 64).random_raw(self.batch) for step in range(start, stop)
+        ]
+        return torch.from_numpy((np.stack(draws) % len(self.x)).astype(np.int64))
+
+    def losses(self):
+        """Losses (members,) on all sequences, differentiable in the stack's buffer: the plain reference."""
+        each = LOSSES[self.loss](self.stack(self.x) - self.y)
+        return each.mean((1, 2, 3))
+
+    def gradient(self, theta, step=None):
+        """Losses (members,) and the gradient (total,) at the packed `theta` by autograd, on all sequences or a step's."""
+        problem = self.with_theta(theta.detach().requires_grad_())
+        if step is not None and self.batch is not None:
+            picks = self.picks(step, step + 1)[0].to(theta.device)
+            problem = replace(problem, x=self.x[picks], y=self.y[picks])
+        losses = problem.losses()
+        return losses.detach(), torch.autograd.grad(losses.sum(), problem.theta)[0]

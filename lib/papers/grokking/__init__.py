@@ -1,0 +1,2 @@
+from .mappings import *
+from .model import *

@@ -1,0 +1,16 @@
+"""What several test files need: where things are, and which chapters there are."""
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SMOKE = ROOT / "_build/smoke"
+CHAPTERS = sorted(md.stem for md in ROOT.glob("book/*.md") if any(ROOT.glob(f"lib/papers/{md.stem}*")))
+
+
+def built(path):
+    """`path`, which `make test` builds before the tests run."""
+    if not path.exists():
+        pytest.fail(f"{path} is missing: run `make test`, which builds the book at smoke scale first")
+    return path
