@@ -1,10 +1,10 @@
 # Opening the Black Box: `make book` builds the site, `make test` runs all tests; each does its own set-up.
-#   make book [SCALE=smoke|book|paper]   make test   make lab   make bench   make lint   make clean
+#   make book [SCALE=smoke|book|paper]   make test   make lab   make sweep   make bench   make lint   make clean
 
 SHELL := /bin/bash -eu -o pipefail
 .DELETE_ON_ERROR:
 .SECONDEXPANSION:
-.PHONY: book test verdicts lab bench lint clean notebooks FORCE
+.PHONY: book test verdicts lab sweep bench lint clean notebooks FORCE
 
 PYTHON ?= python3
 SCALE  ?= book
@@ -44,6 +44,9 @@ verdicts: $(READY)
 bench: $(READY)
 	pip install -q -e '.[bench]'
 	python -m benchmarks.run
+
+sweep: $(READY)
+	python -m lib.sweep lottery --scale smoke --grid seed=0:4 --grid rate=1e-3,1e-2 --out _build/sweep
 
 lint: $(READY)
 	ruff check .
