@@ -33,9 +33,10 @@ test: $(READY) $(VENDOR)
 	$(MAKE) --no-print-directory book SCALE=smoke HTML=_build/smoke/html
 	python -m pytest -n $(CORES)
 
+# The chapters open as notebooks: Jupytext's viewer is set in the project's own Jupyter settings.
 lab: $(READY)
-	jupytext --set-formats ipynb,md:myst --sync $(CHAPTERS:%=book/%.md)
-	jupyter lab book
+	export JUPYTER_CONFIG_DIR=$(CURDIR)/.venv/jupyter; \
+	jupytext-config set-default-viewer markdown myst && jupyter lab book
 
 # Prints every verdict; fails if a claim does not hold that its chapter does not declare as a finding.
 verdicts: $(READY)
@@ -53,7 +54,7 @@ lint: $(READY)
 	ruff format --check .
 
 clean:
-	rm -rf _build node_modules book/_static/vendor book/*.ipynb
+	rm -rf _build node_modules book/_static/vendor
 
 # ---- set-up ------------------------------------------------------------------------------------------------------------
 
@@ -85,7 +86,7 @@ $(OUT)/params/%.yaml: FORCE
 	yaml.safe_dump((yaml.safe_load(p.read_text()) or {}).get('$*', {}) if p.exists() else {}, sys.stdout)" > $@.part
 	@cmp -s $@.part $@ && rm $@.part || mv $@.part $@
 
-SHARED := $(wildcard lib/*.py lib/kernels/*.py lib/kernels/*/* lib/reading/*.py)
+SHARED := lib/checks.py $(wildcard lib/kernels/*.py lib/kernels/fused/*.* lib/reading/*.py)
 execute = mkdir -p $(@D) && jupytext --to ipynb --output - $< 2>/dev/null \
 	| papermill --cwd book --stderr-file /dev/stderr $(if $(CI),--no-progress-bar) $(1) - $(@D)/.$*.part.ipynb \
 	&& mv $(@D)/.$*.part.ipynb $@ || { rm -f $(@D)/.$*.part.ipynb; echo "$* failed" >&2; exit 1; }

@@ -4,6 +4,7 @@ All train `members` networks by Adam at rate 1e-3 on the same data in float32, f
 """
 
 import functools
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -28,7 +29,7 @@ class Recurrent(nn.Module):
 
 def chain(sizes, activation):
     layers = []
-    for i, o in zip(sizes, sizes[1:], strict=False):
+    for i, o in pairwise(sizes):
         layers += [nn.Linear(i, o), activation()]
     return nn.Sequential(*layers[:-1])
 
@@ -45,11 +46,11 @@ def loss_of(problem, out, y):
 def loop(problem, members):
     """One `nn.Module` and one `torch.optim.Adam` after the other."""
     x, y = problem.data()
+    nets = [network(problem) for _ in range(members)]
+    optimisers = [torch.optim.Adam(net.parameters(), RATE) for net in nets]
 
     def run(steps):
-        for _ in range(members):
-            net = network(problem)
-            optimiser = torch.optim.Adam(net.parameters(), RATE)
+        for net, optimiser in zip(nets, optimisers, strict=True):
             for _ in range(steps):
                 optimiser.zero_grad()
                 loss_of(problem, net(x), y).backward()

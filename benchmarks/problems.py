@@ -1,6 +1,7 @@
 """What is timed: shapes, data and how much work one net-step is. A net-step is one training step of one network."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 
@@ -41,7 +42,7 @@ class Problem:
         """
         columns, total = self.points * self.length, 0
         for sizes in (self.sizes, self.readout):
-            for depth, (i, o) in enumerate(zip(sizes, sizes[1:], strict=False)):
+            for depth, (i, o) in enumerate(pairwise(sizes)):
                 inputs = 0 if depth == 0 and self.kernel == "mlp" else i
                 total += 2 * columns * o * (2 * i + inputs)
         return total
@@ -56,7 +57,7 @@ class Problem:
 
     def parameters(self):
         """Parameters of one network."""
-        return sum((i + 1) * o for sizes in (self.sizes, self.readout) for i, o in zip(sizes, sizes[1:], strict=False))
+        return sum((i + 1) * o for sizes in (self.sizes, self.readout) for i, o in pairwise(sizes))
 
     def traffic(self):
         """Bytes that must pass through main memory for one net-step if nothing is kept: parameters, two moments, read

@@ -1,8 +1,11 @@
 """What several test files need: where things are, and which chapters there are."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("TRITON_INTERPRET", "1")  # before anything imports triton: its kernels run on the CPU then
 
 ROOT = Path(__file__).parent.parent
 SMOKE = ROOT / "_build/smoke"

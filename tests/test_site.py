@@ -22,6 +22,22 @@ FLAGS = [
 ]
 
 
+# Contrast of every visible piece of text in a figure's ink or a verdict table with the ground that it stands on.
+CONTRASTS = """() => {
+  const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = (c) => { const l = c.slice(0, 3).map((v) => (v /= 255)
+    <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+                         return 0.2126 * l[0] + 0.7152 * l[1] + 0.0722 * l[2]; };
+  const ground = (e) => { for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor);
+                          if (c.length < 4 || c[3] > 0) return c; } return [255, 255, 255]; };
+  const contrast = (a, b) => (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+  const inked = [...document.querySelectorAll("figure.plot svg text")].filter((t) => t.style.fill == "currentcolor");
+  return [...inked, ...document.querySelectorAll(".claims td")].filter((t) => t.checkVisibility()).map((t) => {
+    const style = getComputedStyle(t);
+    return contrast(light(rgb(t.tagName == "text" ? style.fill : style.color)), light(ground(t))); });
+}"""
+
+
 class Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *args):
         pass
@@ -90,6 +106,15 @@ def test_math_is_typeset_and_pictures_have_words(visit, name):
     for svg in page.locator("main figure.plot svg").all():
         assert svg.get_attribute("role") == "img"
         assert len(svg.get_attribute("aria-label")) >= 20
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_figures_and_tables_read_in_light_and_dark_mode(visit, name, scheme):
+    page, _ = visit(name, color_scheme=scheme)
+    found = page.evaluate(CONTRASTS)
+    assert len(found) >= 10
+    assert min(found) >= 4.5
 
 
 @pytest.mark.parametrize("name", CHAPTERS)

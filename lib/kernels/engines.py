@@ -1,16 +1,17 @@
-"""Who does the work of a training run: the C++ or the Triton kernels where they can, plain torch elsewhere.
+"""Who does the work of a training run: the fused C++ kernels where they can, plain torch elsewhere.
 
 The environment variable BLACKBOX_ENGINE (`torch`, `cpp` or `triton`) forces one for the models that have fused kernels.
+Triton's is never chosen by itself: it has not been measured on a card yet.
 """
 
+import functools
+import importlib
 import os
 
 import torch
 
-from .fused import cpp
-
 CACHE = 1 << 18  # numbers, 1 MB in float32, a usual second-level cache
-AT_ONCE = 500  # steps a call at most, so that an interrupt is heard
+AT_ONCE = 5000, 1 << 31  # steps and numbers touched in one call at most, so that an interrupt is heard within seconds
 
 
 def engine(model, optimiser):
@@ -24,9 +25,9 @@ def engine(model, optimiser):
         raise ValueError(f"BLACKBOX_ENGINE = {forced!r}: expected one of torch, {', '.join(FUSED)}")
     if forced == "torch" or not hasattr(model, "working_set"):
         return "torch"
-    for name, module in FUSED.items():
-        if forced in (None, "", name) and module.supports(model, optimiser):
-            return name
+    name = forced or "cpp"
+    if FUSED[name]().supports(model, optimiser):
+        return name
     if forced:
         raise ValueError(f"BLACKBOX_ENGINE = {forced!r}: expected a model that it can train, on its device")
     return "torch"
@@ -37,15 +38,16 @@ def advance(model, state, steps):
     name = engine(model, state.optimiser)
     if name == "torch":
         return _torch(model, state, steps)
-    for start in range(0, steps, AT_ONCE):
-        FUSED[name].advance(model, state, min(AT_ONCE, steps - start))
+    most = max(1, min(AT_ONCE[0], AT_ONCE[1] // (len(state.sizes) * model.working_set)))
+    for start in range(0, steps, most):
+        FUSED[name]().advance(model, state, min(most, steps - start))
 
 
 def losses(model, state):
     """Losses (members,) at the state's parameters."""
     name = engine(model, state.optimiser)
     if name != "torch":
-        return FUSED[name].evaluate(model, state.theta)[0]
+        return FUSED[name]().evaluate(model, state.theta)[0]
     with torch.no_grad():
         return model.with_theta(state.theta).losses()
 
@@ -65,4 +67,7 @@ def _torch(model, state, steps):
     state.t = share.t
 
 
-FUSED = {"cpp": cpp}
+FUSED = {
+    name: functools.partial(importlib.import_module, f"{__package__}.fused.{module}")
+    for name, module in (("cpp", "cpp"), ("triton", "triton_mlp"))
+}

@@ -6,6 +6,7 @@ serves all its members.
 """
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +18,7 @@ from .tensors import check_tensor
 ACTIVATIONS = {
     "silu": (F.silu, lambda h, a: torch.sigmoid(h).mul_(1 - a).add_(a)),
     "relu": (F.relu, lambda h, a: (h > 0).to(h.dtype)),
-    "leaky_relu": (F.leaky_relu, lambda h, a: torch.where(h > 0, 1.0, 0.01).to(h.dtype)),
+    "leaky_relu": (F.leaky_relu, lambda h, a: (h > 0).to(h.dtype).clamp_(min=0.01)),
     "tanh": (torch.tanh, lambda h, a: 1 - a * a),
     "gelu": (F.gelu, lambda h, a: torch.special.ndtr(h) + h * torch.exp(-0.5 * h * h) * 0.3989422804014327),
 }
@@ -26,13 +27,13 @@ LOSSES = {"mse", "bce", "cross_entropy"}
 
 def parameter_count(sizes):
     """Parameters of one MLP with the given layer sizes, input first: (1, 8, 1) has 25."""
-    return sum((i + 1) * o for i, o in zip(sizes, sizes[1:], strict=False))
+    return sum((i + 1) * o for i, o in pairwise(sizes))
 
 
 def layer_views(block, sizes):
     """Views [(W (S, out, in), b (S, out)), …] into `block` (S, at least the parameter count), one row a member."""
     views, at = [], 0
-    for i, o in zip(sizes, sizes[1:], strict=False):
+    for i, o in pairwise(sizes):
         views.append((block[:, at : at + i * o].unflatten(1, (o, i)), block[:, at + i * o : at + i * o + o]))
         at += i * o + o
     return views
@@ -64,9 +65,7 @@ class Stack:
         total = sum(members * parameter_count(sizes) for members, sizes in self.groups)
         check_tensor("theta", self.theta, 1, finite=False)
         if self.theta.numel() != total:
-            raise ValueError(
-                f"theta = tensor of shape {tuple(self.theta.shape)}: expected ({total},) for {self.groups}"
-            )
+            raise ValueError(f"theta = tensor of shape {tuple(self.theta.shape)}: expected ({total},) for {self.groups}")
 
     @property
     def members(self):
@@ -76,8 +75,8 @@ class Stack:
     @property
     def sizes(self):
         """Parameters of each member, shape (members,), int64, on the stack's device."""
-        each = [[parameter_count(sizes)] * members for members, sizes in self.groups]
-        return torch.tensor(sum(each, []), device=self.theta.device)
+        members, counts = zip(*((members, parameter_count(sizes)) for members, sizes in self.groups), strict=True)
+        return torch.tensor(counts).repeat_interleave(torch.tensor(members)).to(self.theta.device)
 
     def layers(self, theta=None):
         """Views per group: a list of [(W (S, out, in), b (S, out)), …] into `theta` (default: the stack's own)."""
@@ -265,9 +264,7 @@ class Regression:
             y = self.y.expand(members, -1) if self.y.dim() == 1 else self.y[rows]
             logp = F.log_softmax(h, 1)
             hit = F.one_hot(y, h.shape[1]).transpose(1, 2).to(h.dtype)
-            return -((logp * hit).sum(1) * w).sum(1), (logp.exp() - hit) * (
-                w if isinstance(w, float) else w[..., None, :]
-            )
+            return -((logp * hit).sum(1) * w).sum(1), (logp.exp() - hit) * (w if isinstance(w, float) else w[..., None, :])
         y = self.y.T if self.y.dim() == 2 else self.y[rows].transpose(1, 2)
         w = w / h.shape[1] if isinstance(w, float) else w[..., None, :] / h.shape[1]
         if self.loss == "mse":

@@ -1,4 +1,4 @@
-"""Optimisers with a rate, a decay and a gradient clip for each member of a packed stack, step for step those of torch.optim."""
+"""Optimisers with a rate, a decay and a clip for each member of a packed stack, step for step those of torch.optim."""
 
 import functools
 import math

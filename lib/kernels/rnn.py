@@ -67,9 +67,7 @@ class Recurrent:
     def layers(self, theta=None):
         """Views [(W (members, out, in), b (members, out)), …] of f and of g into `theta` (default: the stack's own)."""
         block = (self.theta if theta is None else theta).view(self.members, self.count)
-        return layer_views(block, self.transition), layer_views(
-            block[:, parameter_count(self.transition) :], self.readout
-        )
+        return layer_views(block, self.transition), layer_views(block[:, parameter_count(self.transition) :], self.readout)
 
     def _mlp(self, layers, h):
         """Outputs (members, P, out) at the points h (members, P, in)."""
@@ -178,9 +176,7 @@ class Sequences:
         if self.batch is None:
             return torch.arange(len(self.x)).repeat(stop - start, 1)
         # One block of a counter-based generator a step, so that a step's draw does not depend on how many came before.
-        draws = [
-            np.random.Philox(key=self.seed, counter=step << 64).random_raw(self.batch) for step in range(start, stop)
-        ]
+        draws = [np.random.Philox(key=self.seed, counter=step << 64).random_raw(self.batch) for step in range(start, stop)]
         return torch.from_numpy((np.stack(draws) % len(self.x)).astype(np.int64))
 
     def losses(self):

@@ -193,8 +193,7 @@ def tree_three(games):
     support = resist = torch.zeros_like(lost, dtype=torch.bool)
     for s, r in product((0, 1), (0, 1)):  # the last equilibrium found is the one that supports and resists
         perfect = (F[s] >= F[1 - s]) & (C[r][s] >= C[1 - r][s])
-        support = torch.where(perfect, torch.tensor(bool(s), device=lost.device), support)
-        resist = torch.where(perfect, torch.tensor(bool(r), device=lost.device), resist)
+        support, resist = torch.where(perfect, bool(s), support), torch.where(perfect, bool(r), resist)
     return Outcome(support, resist, torch.where(support, games.together, games.alone) * resist)
 
 
@@ -325,17 +324,19 @@ def attack_in_order(games, most=True):
     G, n = games.stake.shape
     support = torch.zeros(G, n, n, dtype=torch.bool, device=games.stake.device)
     losses = games.stake.new_zeros(G, n + 1, n)
+    discount = games.patience * games.belief
     for t in reversed(range(n)):
-        D = (games.patience * games.belief * losses[:, t + 1])[:, t + 1 :]
+        D = discount[:, t + 1 :] * losses[:, t + 1, t + 1 :]
         cost = games.cost[:, t + 1 :]
-        sizes = torch.arange(n - t, device=D.device)
+        sizes = torch.arange(n - t, device=D.device, dtype=torch.int8)
         wins = chance(1 + sizes, games.strength[:, t, None], games.steepness)
         willing, who = (D / cost).sort(dim=1, descending=True, stable=True)
-        worth = torch.cat([torch.ones_like(wins[:, :1], dtype=torch.bool), willing * wins.diff(dim=1) >= 1], 1)
-        size = worth * sizes if most else worth.long().cumprod(1) * sizes
+        worth = torch.ones_like(wins, dtype=torch.int8)
+        worth[:, 1:] = willing * wins.diff(dim=1) >= 1
+        size = (worth if most else worth.cumprod(1, dtype=torch.int8)) * sizes
         size = size.amax(1, keepdim=True)
         support[:, t, t + 1 :] = torch.zeros_like(D, dtype=torch.bool).scatter(1, who, sizes[1:] <= size)
-        lose = 1 - wins.gather(1, size)
+        lose = 1 - wins.gather(1, size.long())
         losses[:, t, t + 1 :] = lose * D + cost * support[:, t, t + 1 :]
         losses[:, t, t] = lose[:, 0] * games.stake[:, t]
     return Play(support, losses)
@@ -564,7 +565,7 @@ def follow(people, efficacies, start=0.0):
     states = []
     for efficacy in efficacies:
         for _ in range(1000):
-            before, x = x, torch.searchsorted(people, efficacy * power(x), right=True) / people.shape[1]
+            before, x = x, torch.searchsorted(people, efficacy * power(x), right=True).to(people) / people.shape[1]
             if torch.equal(before, x):
                 break
         states.append(x[:, 0])

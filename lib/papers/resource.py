@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import stats
 from scipy.optimize import minimize
 from scipy.special import expit
-from scipy.stats import linregress, t
 
 from ..checks import check
 from ..kernels.mlp import Regression, random_stack
@@ -166,8 +166,8 @@ def power(x, y, draws=1000, seed=0):
 
 def line(x, y):
     """Slope of log y on log x, (K,) each, and its 95 % confidence interval from Student's t: three floats."""
-    fit = linregress(np.log(x), np.log(y))
-    half = t.ppf(0.975, len(x) - 2) * fit.stderr
+    fit = stats.linregress(np.log(np.asarray(x)), np.log(np.asarray(y)))
+    half = stats.t.ppf(0.975, len(x) - 2) * fit.stderr
     return float(fit.slope), float(fit.slope - half), float(fit.slope + half)
 
 
@@ -332,7 +332,7 @@ def onset(weights, neurons):
     return float(weights[int(above[0])]) if len(above) else math.nan
 
 
-def series(weights, seeds, steps, *, width=20, points=256, rate=3e-3, seed=0, device="cpu", progress=iter):
+def series(weights, seeds, steps, *, width=20, points=512, rate=1e-2, seed=0, device="cpu", progress=iter):
     """Train networks of four hidden layers on y = √g, g = (x1 - x2)² + (x3 - x4)², x uniform on [-1, 1]⁴.
 
     Args:

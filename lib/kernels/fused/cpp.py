@@ -13,7 +13,7 @@ from .build import library
 
 ACTIVATIONS = ("silu", "relu", "leaky_relu", "tanh", "gelu")  # in the order of net.h
 LOSSES = ("mse", "bce", "cross_entropy", "log")
-MAX_LAYERS = 4
+MAX_LAYERS = 5
 
 
 def _structure(name, layout):
@@ -74,13 +74,13 @@ def supports(model, optimiser):
 
 def advance(model, state, steps):
     """`steps` updates of `state`, an `optimisers.State`, in place."""
-    o, ahead = state.optimiser, range(state.t, state.t + steps)
+    o, ahead = state.optimiser, torch.arange(state.t, state.t + steps, dtype=torch.float64)
     adam = isinstance(o, Adam)
     betas = o.betas if adam else (0.0, 0.0)
-    table = torch.tensor(
-        [[o.factor(t) for t in ahead], *([1 / (1 - beta ** (t + 1)) for t in ahead] for beta in betas)],
-        dtype=torch.float64,
-    )
+    factors = torch.ones_like(ahead)
+    if o.schedule is not None:
+        factors = torch.tensor([o.factor(t) for t in range(state.t, state.t + steps)], dtype=torch.float64)
+    table = torch.stack([factors, *(1 / (1 - beta ** (ahead + 1)) for beta in betas)])
     arrays = [v.contiguous() if isinstance(v, torch.Tensor) else None for v in (state.rate, state.decay)]
     numbers = [0.0 if isinstance(v, torch.Tensor) else float(v) for v in (state.rate, state.decay)]
     optimiser = _Optimiser(
@@ -130,7 +130,7 @@ def _mlp(model, first, steps):
         groups=len(groups), points=points + padding,
         activation=ACTIVATIONS.index(model.stack.activation), loss=LOSSES.index(model.loss),
         members=_whole([m for m, _ in groups]), layers=_whole([len(s) - 1 for _, s in groups]),
-        sizes=_whole(sum(sizes, [])), x=x.data_ptr(), y=y.data_ptr(), w=w.data_ptr(),
+        sizes=_whole([s for row in sizes for s in row]), x=x.data_ptr(), y=y.data_ptr(), w=w.data_ptr(),
         x_member=x[0].numel() if x.dim() == 3 else 0, y_member=y[0].numel() if y.dim() == 3 else 0,
         w_member=w.shape[1] if w.dim() == 2 else 0,
     )  # fmt: skip

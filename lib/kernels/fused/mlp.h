@@ -6,9 +6,7 @@
 #include "net.h"
 #include "optimiser.h"
 
-#ifndef MLP_BYTES
-#define MLP_BYTES 32768
-#endif
+constexpr long MLP_BYTES = 32768;  // of hidden activations and slopes in one block of points: a usual first-level cache
 
 // As lib/kernels/fused/cpp.py lays it out. Points are columns, padded to a multiple of LANES with weight 0; a member
 // stride of 0 means shared by all members.
@@ -23,13 +21,13 @@ struct Mlp {
 
 template <class T> class MlpMember {
     const Mlp& q;
-    int inputs, outputs;
+    int outputs;
     long block;
     Scratch<T> scratch;
     Net<T> net;
     T *out, *grad, *settings;
 
-    // Points a block: as many as keep the hidden layers within half the first-level cache's usual 32 kB.
+    // Points a block, a multiple of the widest tile.
     static long block_of(const Mlp& q, const int64_t* sizes, int layers) {
         long rows = 0;
         for (int l = 1; l < layers; l++) rows += 2 * sizes[l];
@@ -39,7 +37,7 @@ template <class T> class MlpMember {
 
   public:
     MlpMember(const Mlp& q, int group)
-        : q(q), inputs(q.sizes[group * (MAX_LAYERS + 1)]), outputs(q.sizes[group * (MAX_LAYERS + 1) + q.layers[group]]),
+        : q(q), outputs(q.sizes[group * (MAX_LAYERS + 1) + q.layers[group]]),
           block(block_of(q, q.sizes + group * (MAX_LAYERS + 1), q.layers[group])),
           net(q.layers[group], q.sizes + group * (MAX_LAYERS + 1), q.activation, block, scratch),
           out(scratch.take(outputs * block)), grad(scratch.take(net.count)), settings(scratch.take(2 * net.count)) {}

@@ -5,9 +5,7 @@
 #include "net.h"
 #include "optimiser.h"
 
-#ifndef RNN_BYTES
-#define RNN_BYTES 65536
-#endif
+constexpr long RNN_BYTES = 65536;  // of activations and slopes in one block of sequences, by trial
 
 // As lib/kernels/fused/cpp.py lays it out.
 struct Rnn {
@@ -28,7 +26,7 @@ template <class T> class RnnMember {
     Net<T> f, g;
     T *u, *y, *w, *out, *delta, *grad, *settings;  // u holds rows h, x
 
-    // Sequences a block: the batch in equal parts that fit the second-level cache.
+    // Sequences a block: the batch in equal parts of at most RNN_BYTES, and at least a vector's lanes.
     static long block_of(const Rnn& q) {
         constexpr long L = LANES<T>;
         long rows = q.f_sizes[0] + q.f_sizes[q.f_layers] + 2 * q.g_sizes[q.g_layers];

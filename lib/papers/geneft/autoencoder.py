@@ -1,18 +1,19 @@
 """The network: one trainable point for each entity, and a decoder that reads two points and says yes or no.
 
 Many networks train in one program. All their parameters lie in one packed buffer, a network after the other: the points
-E (d, n), then W (out, in) and b (out) of each layer. Pairs are columns, which batched matrix products like best. Narrow decoders are padded with zeros to the widest: a padded tanh
-unit says 0 and receives no gradient, so it stays 0.
+E (d, n), then W (out, in) and b (out) of each layer. Pairs are columns, which batched matrix products like best. Narrow
+decoders are padded with zeros to the widest: a padded tanh unit says 0 and receives no gradient, so it stays 0.
 """
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 
 from ...checks import check
-from ...kernels.optimisers import SGD, Adam
+from ...kernels.optimisers import Adam
 from ...kernels.tensors import check_tensor
 from ...kernels.training import train
 from .statics import draw_pairs, relation
@@ -82,9 +83,7 @@ class GraphAutoencoder:
     @property
     def parameters(self):
         """Parameters of one network, padding included."""
-        return self.labels.shape[1] * self.dim + sum(
-            (i + 1) * o for i, o in zip(self.shape, self.shape[1:], strict=False)
-        )
+        return self.labels.shape[1] * self.dim + sum((i + 1) * o for i, o in pairwise(self.shape))
 
     @property
     def sizes(self):
@@ -96,7 +95,7 @@ class GraphAutoencoder:
         block = (self.theta if theta is None else theta).view(self.members, -1)
         at = self.labels.shape[1] * self.dim
         points, layers = block[:, :at].unflatten(1, (self.dim, -1)), []
-        for i, o in zip(self.shape, self.shape[1:], strict=False):
+        for i, o in pairwise(self.shape):
             bias = at + i * o
             layers.append((block[:, at:bias].unflatten(1, (o, i)), block[:, bias : bias + o, None]))
             at = bias + o
@@ -165,7 +164,7 @@ class GraphAutoencoder:
         return torch.stack([(right & part).sum((1, 2)) / part.sum((1, 2)) for part in (self.seen, ~self.seen)])
 
     def gradient(self, theta, step=None):
-        """Losses (members,) and the gradient (members * parameters,) by hand, a chunk of members at a time; no use of `step`."""
+        """Losses (members,) and the gradient (total,) by hand, a chunk of members at a time; `step` is not used."""
         losses, grad = [], torch.zeros_like(theta)
         (points, layers), (into, grads) = self.unpack(theta), self.unpack(grad)
         for rows, count, width in self._chunks:
@@ -233,7 +232,7 @@ def graph_autoencoder(
     inputs = 2 * dim if mode == "concatenation" else dim
     shape = (inputs, *[max(widths)] * depth, 1)
     labels, seen = labels.expand(count, -1, -1).contiguous().to(device), seen.to(device)
-    sizes = seen.shape[1] * dim + sum((i + 1) * o for i, o in zip(shape, shape[1:], strict=False))
+    sizes = seen.shape[1] * dim + sum((i + 1) * o for i, o in pairwise(shape))
     theta = torch.zeros(count * sizes, dtype=torch.float64)
     model = GraphAutoencoder(theta, labels, seen, torch.tensor(widths), shape, mode, loss)
     points, layers = model.unpack()
@@ -241,7 +240,7 @@ def graph_autoencoder(
         generator = torch.Generator().manual_seed(seed)
         points[m] = spread[m] * torch.randn(points.shape[1:], generator=generator, dtype=torch.float64)
         own = (inputs, *[widths[m]] * depth, 1)
-        for (W, b), i, o in zip(layers, own, own[1:], strict=False):
+        for (W, b), (i, o) in zip(layers, pairwise(own), strict=True):
             draw = (torch.rand(o, i + 1, generator=generator, dtype=torch.float64) * 2 - 1) / i**0.5
             W[m, :o, :i], b[m, :o, 0] = draw[:, :i], draw[:, i]
     return model.with_theta(theta.to(device, dtype))
@@ -288,10 +287,12 @@ class Training:
 
 
 def per_parameter(model, points, decoder):
-    """A setting for every parameter, (total,): `points` for the points and `decoder` for the rest, each a number or (members,)."""
+    """A setting for every parameter, (total,): one for the points and one for the rest, each a number or (members,)."""
     spread = torch.empty_like(model.theta).view(model.members, -1)
     at = model.labels.shape[1] * model.dim
-    spread[:, :at], spread[:, at:] = (torch.as_tensor(v).to(spread).view(-1, 1) for v in (points, decoder))
+    spread[:, :at], spread[:, at:] = (
+        torch.as_tensor(v, dtype=spread.dtype, device=spread.device).view(-1, 1) for v in (points, decoder)
+    )
     return spread.flatten()
 
 
@@ -300,8 +301,8 @@ def train_graph_autoencoder(
 ):
     """Train all members at once, each with its own relation, pairs, widths and two learning rates.
 
-    Members of like width and like number of pairs should lie next to each other: they are worked on in chunks, each as wide and
-    as long as its largest member.
+    Members of like width and like number of pairs should lie next to each other: they are worked on in chunks, each as
+    wide and as long as its largest member.
 
     Args:
         model: a `GraphAutoencoder`; it is left as it was.

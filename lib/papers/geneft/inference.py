@@ -13,29 +13,29 @@ from ...kernels.tensors import check_tensor
 from .statics import classes
 
 
-def sample_orders(seen, chains, sweeps, generator, burn=2000, every=20):
+def sample_orders(seen, chains, sweeps, generator, every=20):
     """Orders that agree with the pairs seen, uniformly: yields positions (cells, chains, n) every so many sweeps.
 
     A sweep offers to swap neighbours, first at even and then at odd places, and each swap that contradicts no pair seen is
     made with probability 1/2 (Karzanov and Khachiyan 1991, with disjoint swaps made together). Every chain starts at the
-    true order and the first `burn` sweeps are thrown away.
+    true order, and twice `sweeps` sweeps before those that count are thrown away.
 
     Args:
         seen: (cells, n, n) bool; the true order is 0, 1, …
-        chains, sweeps: independent chains of each cell, and sweeps after the burn-in.
+        chains, sweeps: independent chains of each cell, and sweeps of each that count.
     """
     cells, n, _ = seen.shape
     before = (seen | seen.transpose(1, 2)).triu(1)  # x must come before y
     cell = torch.arange(cells)[:, None, None]
     order = torch.arange(n).expand(cells, chains, n).clone()
-    for sweep in range(burn + sweeps):
+    for sweep in range(-2 * sweeps, sweeps):
         for odd in (0, 1):
             x, y = order[..., odd : n - 1 : 2], order[..., odd + 1 : n : 2]
             swap = torch.rand(x.shape, generator=generator) < 0.5
             swap &= ~before[cell, x, y]
             low, high = torch.where(swap, y, x), torch.where(swap, x, y)
             order[..., odd : n - 1 : 2], order[..., odd + 1 : n : 2] = low, high
-        if sweep >= burn and sweep % every == 0:
+        if sweep >= 0 and sweep % every == 0:
             yield order.argsort(-1)
 
 
@@ -52,7 +52,8 @@ def _components(links):
 
 
 def _flips(balance, generator):
-    """Random signs s (B, n) = ±1 with Σ s balance = Σ balance, uniform over all such; `balance` (B, n) int64.
+    """Random signs s (B, n) = ±1 with Σ s balance = Σ balance, uniform over all such; `balance` (B, n) int64 with
+    Σ |balance| ≤ n.
 
     Counting, from the last entry to the first, the ways to reach each remaining sum; then choosing forward by these counts.
     """
@@ -77,28 +78,29 @@ def _flips(balance, generator):
     return signs
 
 
-def sample_partitions(seen, truth, chains, sweeps, generator, burn=5):
+def sample_partitions(seen, truth, chains, sweeps, generator):
     """Partitions with the class sizes of `truth` that agree with the pairs seen: yields classes (cells, chains, n).
 
     A sweep takes every two classes in turn and draws their entities anew, exactly: pairs seen tie entities together, in
     the same class or in different ones, so each tied group can only trade sides as a whole, and of all the trades that
-    keep the class sizes one is drawn uniformly (a balanced Kempe move). With two classes every draw is independent.
+    keep the class sizes one is drawn uniformly (a balanced Kempe move). With two classes every draw is independent. A
+    quarter of `sweeps` more are thrown away first.
     """
     cells, n, _ = seen.shape
     ties = (seen | seen.transpose(1, 2)).repeat_interleave(chains, 0) & ~torch.eye(n, dtype=torch.bool)
     colour = truth.expand(cells * chains, n).clone()
-    for sweep in range(burn + sweeps):
+    for sweep in range(-(sweeps // 4), sweeps):
         for a, b in combinations(range(int(truth.max()) + 1), 2):
             side = (colour == a).long() - (colour == b).long()
             inside = side != 0
             root = _components(ties & inside[:, :, None] & inside[:, None])
             signs = _flips(torch.zeros_like(side).scatter_add_(1, root, side), generator)
             colour = torch.where(inside & (signs.gather(1, root) < 0), a + b - colour, colour)
-        if sweep >= burn:
+        if sweep >= 0:
             yield colour.view(cells, chains, n)
 
 
-def bayes_accuracy(name, seen, *, chains=16, sweeps=None, seed=0):
+def bayes_accuracy(name, seen, *, chains=16, sweeps=1000, seed=0):
     """Accuracy of exact inference on the pairs not seen, (cells,) float64.
 
     Half of the chains decide each answer and the other half say how likely it is: an estimate that errs, if at all, low.
@@ -107,18 +109,19 @@ def bayes_accuracy(name, seen, *, chains=16, sweeps=None, seed=0):
         name: relation, one of `RELATIONS`.
         seen: pairs seen, (cells, n, n) bool.
         chains: chains for each cell, even.
-        sweeps: of each chain, after a burn-in; None for 20 on partitions and 1000 on orders.
+        sweeps: of each chain over orders; a chain over partitions mixes faster and takes a fiftieth.
         seed: of the draws.
     """
     check_tensor("seen", seen, 3, floating=False)
     check("chains", chains, int, low=2)
+    check("sweeps", sweeps, int, low=1)
     n = seen.shape[1]
     generator = torch.Generator().manual_seed(seed)
     votes, count = torch.zeros(2, *seen.shape, dtype=torch.float64), 0
     if name == "greater-than":
-        states = sample_orders(seen, chains, sweeps or 1000, generator)
+        states = sample_orders(seen, chains, sweeps, generator)
     else:
-        states = sample_partitions(seen, classes(name, n), chains, sweeps or 20, generator)
+        states = sample_partitions(seen, classes(name, n), chains, max(1, sweeps // 50), generator)
     for state in states:
         a, b = state[..., :, None], state[..., None, :]
         yes = a < b if name == "greater-than" else a != b if name == "bipartite" else a == b

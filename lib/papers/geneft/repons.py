@@ -73,7 +73,7 @@ def conserved(A, r, decoder_rate, encoder_rate):
 
 
 def final_distance(Q, encoder_rate):
-    """|r| in the end, (M,): the square root of eta_x/2 times the size of Q's negative eigenvalue (the chapter's derivation)."""
+    """|r| in the end, (M,): sqrt(-eta_x/2 λ) for Q's negative eigenvalue λ, 0 without one (the chapter's derivation)."""
     return (encoder_rate / 2 * -torch.linalg.eigvalsh(Q)[:, 0]).clamp(min=0).sqrt()
 
 
@@ -110,9 +110,9 @@ def flock(draws, ratio, others, seed, steps, offset=None):
     """Share of draws in which one repon meets `others` coincident ones, with the whole scalar model.
 
     The model says a x + b where the target is 0; a, the lone repon x and the flock y start at N(0, 1), so half their
-    distance has scale 1/√2. With `offset` None the weighted mean is taken off the repons and b is 0: the mean error is zero for
-    all time, as the theory assumes. Otherwise nothing is taken off, b starts at `offset` and learns at the decoder's rate.
-    Repons have met when their distance is below 1 % of the first.
+    distance has scale 1/√2. With `offset` None the weighted mean is taken off the repons and b is 0: the mean error is
+    zero for all time, as the theory assumes. Otherwise nothing is taken off, b starts at `offset` and learns at the
+    decoder's rate. Repons have met when their distance is below 1 % of the first.
 
     Args:
         draws: random starts for each cell.

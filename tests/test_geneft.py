@@ -1,0 +1,301 @@
+"""GenEFT: bits by counting, samplers against enumeration, repons against integration, the trainer against a loop."""
+
+import math
+import time
+from itertools import combinations, permutations, product
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lib.papers import geneft
+from lib.papers.geneft import RELATIONS, SGD, Adam
+from lib.papers.geneft.autoencoder import GraphAutoencoder, per_parameter
+from lib.papers.geneft.inference import _components, _flips
+
+MOD3, MOD5, GREATER, BIPARTITE = RELATIONS
+
+
+def stack(mode="concatenation", loss="bce", depth=2, widths=(5, 9, 7), dim=2):
+    names, fractions = [MOD3, GREATER, BIPARTITE], [0.1, 0.3, 0.2]
+    return geneft.students(
+        names, fractions, [1, 2, 3], widths=widths, depth=depth, mode=mode, loss=loss, dim=dim, dtype=torch.float64
+    )
+
+
+# ---- statics ---------------------------------------------------------------------------------------------------------
+
+
+def test_description_lengths_and_critical_fractions_of_thirty_entities():
+    exact = [geneft.description_length(name)[0] for name in RELATIONS]
+    assert exact == pytest.approx([39.75, 53.34, 107.71, 24.84], abs=0.01)
+    assert [geneft.critical_fraction(b) for b in exact] == pytest.approx([0.1004, 0.1352, 0.2743, 0.0623], abs=0.0005)
+    approximate = [geneft.description_length(name)[1] for name in RELATIONS]
+    assert approximate == pytest.approx([47.55, 69.66, 107.71, 27.55], abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "n"), [(MOD3, 3), (MOD3, 6), (MOD5, 5), (GREATER, 6), (GREATER, 7), (BIPARTITE, 3), (BIPARTITE, 6)]
+)
+def test_automorphisms_counted_by_hand_give_the_bits(name, n):
+    count = geneft.automorphisms(geneft.relation(name, n))
+    assert geneft.description_length(name, n)[0] == pytest.approx(math.log2(math.factorial(n) / count), abs=1e-9)
+
+
+def test_relations_say_what_their_names_say():
+    i, j = np.indices((30, 30))
+    assert np.array_equal(geneft.relation(MOD3), (i - j) % 3 == 0)
+    assert np.array_equal(geneft.relation(MOD5), (i - j) % 5 == 0)
+    assert np.array_equal(geneft.relation(GREATER), i < j)
+    assert np.array_equal(geneft.relation(BIPARTITE), (i < 10) != (j < 10))
+
+
+def test_more_pairs_keep_the_old_ones():
+    few, many = geneft.draw_pairs([0.2, 0.5], [4, 4])
+    assert few.sum() == 180
+    assert many.sum() == 450
+    assert not (few & ~many).any()
+
+
+@pytest.mark.parametrize(("y", "where"), [([0.1, 0.8, 1.0], 1.5), ([0.95, 1, 1], 0.0), ([0, 0.1, 0.2], math.nan)])
+def test_crossing(y, where):
+    assert geneft.crossing([0, 1, 2], y) == pytest.approx(where, nan_ok=True)
+
+
+# ---- exact inference -------------------------------------------------------------------------------------------------
+
+
+def enumerated(name, seen):
+    """Accuracy of exact inference by going through all relabellings of the table: 6 entities have 720."""
+    truth = geneft.relation(name, len(seen)).numpy()
+    tables = {table.tobytes(): table for p in permutations(range(len(seen))) if (table := truth[np.ix_(p, p)]) is not None}
+    agree = np.array([t for t in tables.values() if np.array_equal(t[seen], truth[seen])])
+    yes = agree.mean(0)[~seen]
+    return np.maximum(yes, 1 - yes).mean()
+
+
+@pytest.mark.parametrize("name", [MOD3, GREATER, BIPARTITE])
+def test_samplers_agree_with_enumeration(name):
+    seen = geneft.draw_pairs([0.1, 0.2, 0.4], [5, 6, 7], entities=6)
+    expected = [enumerated(name, s.numpy()) for s in seen]
+    found = geneft.bayes_accuracy(name, seen, chains=64, sweeps=1000, seed=1)
+    assert found.tolist() == pytest.approx(expected, abs=0.025)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(-3, 3), min_size=1, max_size=6), st.integers(0, 1000))
+def test_flips_keep_the_sum(balance, seed):
+    balance = torch.tensor([balance + [0] * 12])
+    signs = _flips(balance, torch.Generator().manual_seed(seed))
+    assert (signs.abs() == 1).all()
+    assert (signs * balance).sum() == balance.sum()
+
+
+def test_flips_are_uniform():
+    balance = torch.tensor([2, -1, 1, 1, -2, 0, 0])
+    allowed = [s for s in product((1, -1), repeat=7) if (torch.tensor(s) * balance).sum() == balance.sum()]
+    drawn = _flips(balance.expand(20000, -1), torch.Generator().manual_seed(0))
+    counts = [(drawn == torch.tensor(s)).all(1).sum().item() for s in allowed]
+    assert sum(counts) == 20000
+    assert max(counts) / min(counts) < 1.25
+
+
+def test_components_are_those_of_networkx():
+    import networkx
+
+    generator = torch.Generator().manual_seed(0)
+    links = (torch.rand(5, 12, 12, generator=generator) < 0.08).triu(1)
+    links |= links.mT.clone()
+    for label, link in zip(_components(links), links, strict=True):
+        parts = list(networkx.connected_components(networkx.from_numpy_array(link.numpy())))
+        assert {frozenset(p) for p in parts} == {frozenset(np.flatnonzero(label == v).tolist()) for v in label.unique()}
+        assert all(label[v] == min(p) for p in parts for v in p)
+
+
+# ---- repons ----------------------------------------------------------------------------------------------------------
+
+
+def test_closed_form_conservation_and_the_arctan_law():
+    A, r = geneft.draw_repons(200, 1, 1, seed=3)
+    ends = geneft.repon_flow(A, r, 0.3, 0.7, 2000, step=0.005)
+    a, c = geneft.closed_form(A[:, 0, 0].numpy(), r[:, 0].numpy(), 0.3, 0.7, 10.0)
+    assert abs(a - ends[0][:, 0, 0].numpy()).max() < 1e-6
+    assert abs(c - ends[1][:, 0].numpy()).max() < 1e-6
+    before, after = (geneft.conserved(*pair, 0.3, 0.7) for pair in ((A, r), ends))
+    assert ((after - before) / before).abs().max() < 1e-6
+    A, r = geneft.draw_repons(200_000, 1, 1, seed=4)
+    for slope in (0.25, 0.5, 1.0, 2.0, 4.0):
+        ratio = 1 / (2 * slope**2)
+        collided = (geneft.conserved(A, r, ratio, 1.0)[:, 0, 0] > 0).double().mean().item()
+        assert collided == pytest.approx(2 / math.pi * math.atan(slope), abs=0.005)
+        assert geneft.collision_probability(ratio) == pytest.approx(2 / math.pi * math.atan(slope), abs=1e-12)
+
+
+@pytest.mark.parametrize("a0", [0.5, 0.5 + 1e-9, 0.7, 0.3])
+def test_closed_form_near_and_on_the_dividing_line(a0):
+    a, c = geneft.closed_form(a0, 0.5, 0.5, 1.0, np.array([0.0, 1.0, 1e6]))
+    assert np.isfinite([a, c]).all()
+    assert a[0] == a0
+    assert c[0] == 0.5
+    assert a[1] ** 2 - c[1] ** 2 == pytest.approx(a0**2 - 0.25, abs=1e-9)
+
+
+@pytest.mark.parametrize(("d", "k"), [(2, 1), (2, 2), (3, 5)])
+def test_general_law(d, k):
+    A, r = geneft.draw_repons(20_000, d, k, seed=5)
+    free = (torch.linalg.eigvalsh(geneft.conserved(A, r, 0.4, 1.0))[:, 0] > 0).double().mean().item()
+    assert free == pytest.approx(float(geneft.collision_probability(0.4, d, k)), abs=0.015)
+    A, r = A[:50], r[:50]
+    reached = geneft.repon_flow(A, r, 0.4, 1.0, 1500)[1].norm(dim=1)
+    assert (reached - geneft.final_distance(geneft.conserved(A, r, 0.4, 1.0), 1.0)).abs().median() < 2e-3
+
+
+def test_flock_law():
+    ratio, others = np.array([10.0, 1.0, 0.25]), np.array([1, 5, 20])
+    assert geneft.flock(3000, ratio, others, 0, 300).numpy() == pytest.approx(
+        geneft.flock_probability(ratio, others, 2**0.5), abs=0.025
+    )
+    assert geneft.flock_probability(ratio, 1, 2**0.5) == pytest.approx(geneft.collision_probability(ratio, spread=2**0.5))
+
+
+# ---- the trainer -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", ["bce", "mse"])
+@pytest.mark.parametrize(
+    ("mode", "depth", "dim"),
+    [("concatenation", 3, 2), ("difference", 1, 3), ("squared difference", 2, 2), ("difference", 0, 1)],
+)
+def test_gradient_by_hand_is_autograds(mode, depth, dim, loss):
+    model = stack(mode, loss, depth, dim=dim)
+    losses, grad = model.gradient(model.theta)
+    theta = model.theta.clone().requires_grad_()
+    expected = model.with_theta(theta).losses()
+    expected.sum().backward()
+    assert torch.allclose(losses, expected, rtol=1e-12)
+    assert torch.allclose(grad, theta.grad, rtol=1e-9, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "rates"), [(Adam, torch.optim.Adam, (3e-3, 1e-3)), (SGD, torch.optim.SGD, (1.0, 0.2))]
+)
+def test_members_together_equal_one_by_one(ours, theirs, rates):
+    model = stack(depth=3)
+    encoder, decoder = (torch.tensor([1.0, 2.0, 0.5]) * rate for rate in rates)
+    run = geneft.train_graph_autoencoder(model, encoder, decoder, 200, optimiser=ours, every=20)
+    assert torch.equal(run.accuracies, geneft.train_one_by_one(model, encoder, decoder, 200, optimiser=theirs, every=20))
+    assert run.accuracies[-1, 0].min() > run.accuracies[0, 0].min()
+
+
+def test_padding_stays_zero_and_a_member_does_not_see_the_others():
+    model = stack()
+    run = geneft.train_graph_autoencoder(model, 1e-2, 1e-3, 60)
+    W, b = run.model.unpack()[1][1]
+    assert (W[0, 5:] == 0).all()
+    assert (W[0, :, 5:] == 0).all()
+    assert (b[0, 5:] == 0).all()
+    alone = geneft.students([GREATER], [0.3], [2], widths=9, depth=2, dtype=torch.float64)
+    assert torch.equal(alone.theta, model.select(torch.tensor([1])).theta)
+    alone = geneft.train_graph_autoencoder(alone, 1e-2, 1e-3, 60)
+    assert torch.allclose(alone.model.points[0], run.model.points[1], rtol=1e-9, atol=1e-12)
+
+
+def test_compaction_changes_no_phase():
+    rates = torch.tensor([3e-2, 1e-5, 1e-2])
+    model = geneft.students([MOD3] * 3, [0.7] * 3, [0, 1, 2], widths=12)
+    whole, less = (geneft.train_graph_autoencoder(model, rates, 3e-3, 500, every=25, stop=stop) for stop in (None, 0.92))
+    assert torch.equal(geneft.phases(whole), geneft.phases(less))
+    assert set(geneft.phases(less).tolist()) >= {0}
+    gone = (less.accuracies >= 0.92).all(1).int().argmax(0)[0]
+    assert gone > 0
+    assert torch.equal(less.accuracies[gone, :, 0], less.accuracies[-1, :, 0])
+
+
+def test_many_networks_are_faster_together():
+    model = geneft.students([MOD3] * 32, [0.3] * 32, range(32), widths=10)
+    few = model.select(torch.arange(2))
+    marks = []
+    for call in (
+        lambda: geneft.train_graph_autoencoder(model, 1e-3, 1e-3, 100),
+        lambda: geneft.train_one_by_one(few, [1e-3] * 2, [1e-3] * 2, 100),
+    ):
+        start = time.process_time()
+        call()
+        marks.append(time.process_time() - start)
+    assert marks[1] / 2 > 4 * marks[0] / 32
+
+
+# ---- measures --------------------------------------------------------------------------------------------------------
+
+
+def test_phases_by_their_definitions():
+    steps = torch.tensor([0, 500, 1000, 2000])
+    seen = torch.tensor([[0.5, 0.95, 1, 1], [0.5, 0.95, 1, 1], [0.5, 0.95, 1, 1], [0.5, 0.6, 0.6, 0.6]])
+    unseen = torch.tensor([[0.5, 0.8, 0.95, 1], [0.5, 0.5, 0.5, 0.95], [0.5, 0.6, 0.7, 0.8], [0.5, 0.5, 0.5, 0.5]])
+    run = geneft.Training(None, steps, torch.stack([seen, unseen]).permute(2, 0, 1), [])
+    assert [geneft.PHASES[p] for p in geneft.phases(run)] == ["generalization", "grokking", "memorization", "confusion"]
+
+
+def test_clusters_of_known_points():
+    model = geneft.students([MOD3], [0.5], [0])
+    apart = model.with_theta(model.theta.clone())
+    corners = torch.tensor([[0.0, 0], [4, 0], [0, 4]])
+    apart.points.copy_(corners[torch.arange(30) % 3])
+    assert geneft.clustering(apart).item() == 0
+    assert geneft.collapsed(apart).item() == 1
+    within = [torch.dist(p, q) for p, q in combinations(model.points[0, ::3], 2)]
+    assert geneft.distances(model.points)[0, ::3, ::3].sum().item() == pytest.approx(2 * sum(within).item(), rel=1e-5)
+
+
+def test_gradient_flow_conserves_the_matrix():
+    model = stack(loss="mse", depth=2)
+    speeds = per_parameter(model, 3.0, 0.3)
+    grad = model.gradient(model.theta)[1]
+    flow = []
+    for h in (0.1, -0.1):  # dQ/dt by central differences, exact as Q is quadratic
+        moved = model.with_theta(model.theta - h * speeds * grad)
+        parts = geneft.conserved_parts(moved, 3.0, 0.3)
+        flow.append(torch.stack([parts[0], parts[1], parts[0] - parts[1]]))
+    speed = (flow[0] - flow[1]) / 0.2
+    assert speed[2].abs().max() < 1e-9 * speed[0].abs().max()
+
+
+def test_critical_ratio_of_a_straight_fall():
+    accuracy = torch.tensor([[1.0], [0.95], [0.85], [0.5]])
+    assert geneft.critical_ratio([1, 10, 100, 1000], accuracy) == pytest.approx(1.5)
+
+
+# ---- bad input -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda: geneft.relation("equal mod 4"), "name"),
+        (lambda: geneft.relation(MOD3, 31), "entities"),
+        (lambda: geneft.draw_pairs([1.5], [0]), "fraction"),
+        (lambda: geneft.draw_pairs([0.5, 0.5], [0]), "fractions"),
+        (lambda: geneft.draw_pairs([0.5], [-1]), "seeds"),
+        (lambda: geneft.students([MOD3], [0.5], [0], widths=[5, 5]), "widths"),
+        (lambda: geneft.students([MOD3], [0.5], [0], mode="sum"), "mode"),
+        (lambda: geneft.students([MOD3], [0.5], [0], depth=-1), "depth"),
+        (lambda: geneft.students([MOD3], [0.5], [0], spread=-1.0), "spread"),
+        (lambda: geneft.students([MOD3], [0.5], [0], loss="hinge"), "loss"),
+        (lambda: geneft.train_graph_autoencoder(stack(), -1.0, 1.0, 10), "rate"),
+        (lambda: geneft.train_graph_autoencoder(stack(), 1.0, 1.0, 0), "steps"),
+        (lambda: geneft.train_graph_autoencoder(stack(), 1.0, 1.0, 10, every=0), "every"),
+        (lambda: geneft.bayes_accuracy(MOD3, geneft.draw_pairs([0.5], [0]), chains=1), "chains"),
+        (lambda: geneft.collision_probability(1.0, dim=0), "dim"),
+        (lambda: geneft.conserved_parts(stack("difference"), 1.0, 1.0), "mode"),
+        (
+            lambda: GraphAutoencoder(torch.zeros(7), *[geneft.draw_pairs([0.5], [0])] * 2, torch.tensor([4]), (4, 4, 1)),
+            "theta",
+        ),
+        (lambda: geneft.graph_autoencoder(torch.zeros(1, 30, 30), geneft.draw_pairs([0.5], [0]), [0]), "labels"),
+    ],
+)
+def test_bad_input_is_named(call, name):
+    with pytest.raises(ValueError, match=rf"^{name}\b"):
+        call()
