@@ -22,6 +22,7 @@ READY  := .venv/.ready
 VENDOR := book/_static/vendor/.ready
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export OMP_NUM_THREADS := $(THREADS)
+export BOOK_NOTEBOOKS := $(CURDIR)/$(OUT)
 export PYTHONWARNINGS := ignore::UserWarning:papermill.iorw
 
 book: $(READY) $(VENDOR)
@@ -95,7 +96,7 @@ $(CHAPTERS:%=$(OUT)/%.ipynb): $(OUT)/%.ipynb: book/%.md $$(wildcard lib/papers/%
 	$(call execute,-f $(OUT)/params/$*.yaml)
 
 $(PAGES:%=$(OUT)/%.ipynb): $(OUT)/%.ipynb: book/%.md $(CHAPTERS:%=$(OUT)/%.ipynb) $(wildcard benchmarks/results/*.json)
-	$(call execute,$(if $(filter index honesty,$*),-p notebooks $(CURDIR)/$(OUT)))
+	$(call execute,)
 
 # ---- site --------------------------------------------------------------------------------------------------------------
 

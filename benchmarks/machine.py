@@ -9,8 +9,10 @@ from pathlib import Path
 import torch
 
 
-def name():
-    """The processor's name with its cores, or the platform's."""
+def name(device="cpu"):
+    """The card's or the processor's name with its cores, or the platform's."""
+    if device != "cpu":
+        return torch.cuda.get_device_name()
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
@@ -20,7 +22,7 @@ def name():
 def versions():
     """Versions of everything that matters here."""
     found = {"python": platform.python_version()}
-    for package in ("torch", "jax", "numpy"):
+    for package in ("torch", "triton", "jax", "numpy"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:
@@ -28,40 +30,44 @@ def versions():
     return found
 
 
-def matmul_rate(n=768):
-    """Floating-point operations a second in one large float32 matrix product, measured once."""
-    a, b = torch.randn(n, n), torch.randn(n, n)
-    a @ b
-    start = time.process_time()
-    for _ in range(5):
-        a @ b
-    seconds = time.process_time() - start
-    return 5 * 2 * n**3 / seconds
+def clock(device="cpu"):
+    """CPU seconds of this process and seconds on the wall, once the device has done what it was given.
+
+    On a card both are seconds on the wall: what the processor does meanwhile does not matter.
+    """
+    if device == "cpu":
+        return time.process_time(), time.perf_counter()
+    torch.cuda.synchronize()
+    return (time.perf_counter(),) * 2
 
 
-def copy_rate(megabytes=128):
-    """Bytes a second, read and written, copying memory larger than any cache; the median of five."""
-    source = torch.ones(megabytes << 18)
-    target, times = torch.empty_like(source), []
-    for _ in range(6):
-        start = time.process_time()
-        target.copy_(source)
-        times.append(time.process_time() - start)
-    return 2 * (megabytes << 20) / statistics.median(times[1:])
-
-
-def _status(field):
-    text = Path("/proc/self/status").read_text()
-    return 1024 * next(int(line.split()[1]) for line in text.splitlines() if line.startswith(field))
-
-
-def peak_bytes(call):
-    """Bytes by which the process grew at most while `call()` ran; None where Linux does not tell."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-        before = _status("VmRSS")
+def _median(call, device, repeats=6):
+    """Median seconds of `call()`, the first left out."""
+    times = []
+    for _ in range(repeats):
+        start = clock(device)[0]
         call()
-        return max(0, _status("VmHWM") - before)
-    except OSError:
-        call()
-        return None
+        times.append(clock(device)[0] - start)
+    return statistics.median(times[1:])
+
+
+def matmul_rate(device="cpu"):
+    """Floating-point operations a second in one large float32 matrix product (no tensor cores)."""
+    n = 768 if device == "cpu" else 8192
+    a, b = torch.randn(2, n, n, device=device)
+    return 2 * n**3 / _median(lambda: a @ b, device)
+
+
+def copy_rate(device="cpu"):
+    """Bytes a second, read and written, copying memory larger than any cache."""
+    megabytes = 128 if device == "cpu" else 4096
+    source = torch.ones(megabytes << 18, device=device)
+    target = torch.empty_like(source)
+    return 2 * (megabytes << 20) / _median(lambda: target.copy_(source), device)
+
+
+def memory(field):
+    """Bytes that this process holds now ("VmRSS") or held at most ("VmHWM"); None where Linux does not tell."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith(field)), None)

@@ -1,4 +1,4 @@
-"""The implementations under comparison. Each is a function (problem, members) giving a function of the number of steps.
+"""The implementations under comparison. Each is a function (problem, members, device) giving a function of the steps.
 
 All train `members` networks by Adam at rate 1e-3 on the same data in float32, from random parameters.
 """
@@ -43,10 +43,10 @@ def loss_of(problem, out, y):
     return r.square().mean() if problem.kernel == "mlp" else 0.5 * torch.log1p(r * r).mean()
 
 
-def loop(problem, members):
+def loop(problem, members, device):
     """One `nn.Module` and one `torch.optim.Adam` after the other."""
-    x, y = problem.data()
-    nets = [network(problem) for _ in range(members)]
+    x, y = problem.data(device)
+    nets = [network(problem).to(device) for _ in range(members)]
     optimisers = [torch.optim.Adam(net.parameters(), RATE) for net in nets]
 
     def run(steps):
@@ -59,12 +59,15 @@ def loop(problem, members):
     return run
 
 
-def vmap(problem, members, compiled=False):
-    """`torch.func`: gradients of a stack of modules by `vmap(grad)`, one `torch.optim.Adam` for all."""
-    x, y = problem.data()
+def vmap(problem, members, device, compiled=False, captured=False):
+    """`torch.func`: gradients of a stack of modules by `vmap(grad)`, one `torch.optim.Adam` for all.
+
+    With `compiled` the gradients go through `torch.compile`; with `captured` a whole step becomes one CUDA graph.
+    """
+    x, y = problem.data(device)
     base = network(problem).to("meta")
-    params, _ = torch.func.stack_module_state([network(problem) for _ in range(members)])
-    optimiser = torch.optim.Adam(params.values(), RATE)
+    params, _ = torch.func.stack_module_state([network(problem).to(device) for _ in range(members)])
+    optimiser = torch.optim.Adam(params.values(), RATE, capturable=captured)
 
     def loss(p):
         return loss_of(problem, torch.func.functional_call(base, p, (x,)), y)
@@ -73,24 +76,36 @@ def vmap(problem, members, compiled=False):
     if compiled:
         gradients = torch.compile(gradients, dynamic=False)
 
+    def step():
+        for name, grad in gradients({k: p.detach() for k, p in params.items()}).items():
+            params[name].grad = grad
+        optimiser.step()
+
+    if captured:
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                step()
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            step()
+        step = graph.replay
+
     def run(steps):
         for _ in range(steps):
-            for name, grad in gradients({k: p.detach() for k, p in params.items()}).items():
-                params[name].grad = grad
-            optimiser.step()
+            step()
 
     return run
 
 
-compiled = functools.partial(vmap, compiled=True)
-
-
-def jax(problem, members):
+def jax(problem, members, device):
     """JAX: `vmap` over members, `scan` over steps (and over time), Adam inside, all under one `jit`."""
     import jax as j
     import jax.numpy as np
 
-    x, y = (np.asarray(t.numpy()) for t in problem.data())
+    x, y = (np.asarray(t.numpy()) for t in problem.data(device))
 
     def mlp(layers, h, act):
         for depth, (W, b) in enumerate(layers):
@@ -139,19 +154,27 @@ def jax(problem, members):
     return run
 
 
-def ours(problem, members):
+def ours(problem, members, device):
     """This book's kernels."""
     from lib.kernels.mlp import Regression, random_stack
     from lib.kernels.optimisers import Adam
     from lib.kernels.rnn import Sequences, random_recurrent
     from lib.kernels.training import train
 
-    x, y = problem.data()
+    x, y = problem.data(device)
     if problem.kernel == "mlp":
-        model = Regression(random_stack(((members, problem.sizes),), "silu", seed=0), x, y)
+        model = Regression(random_stack(((members, problem.sizes),), "silu", seed=0, device=device), x, y)
     else:
-        model = Sequences(random_recurrent(members, problem.sizes, problem.readout, seed=0), x, y)
+        model = Sequences(random_recurrent(members, problem.sizes, problem.readout, seed=0, device=device), x, y)
     return lambda steps: train(model, Adam(RATE), steps)
 
 
-PEERS = {"loop": loop, "vmap": vmap, "compile": compiled, "jax": jax, "ours": ours}
+PEERS = {
+    "loop": loop,
+    "vmap": vmap,
+    "graphs": functools.partial(vmap, captured=True),
+    "compile": functools.partial(vmap, compiled=True),
+    "jax": jax,
+    "ours": ours,
+}
+ON = {"cpu": ("ours", "loop", "jax", "vmap", "compile"), "cuda": ("ours", "loop", "vmap", "graphs", "compile")}

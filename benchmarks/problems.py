@@ -26,12 +26,12 @@ class Problem:
     readout: tuple = ()
     length: int = 1
 
-    def data(self):
+    def data(self, device):
         """x and y, the same for every implementation: a wave to fit, or running sums of random sequences."""
         if self.kernel == "mlp":
-            x = torch.linspace(-1, 1, self.points)[:, None]
+            x = torch.linspace(-1, 1, self.points)[:, None].to(device)
             return x, torch.sin(4 * x)
-        x = torch.randn(self.points, self.length, 1, generator=torch.Generator().manual_seed(0))
+        x = torch.randn(self.points, self.length, 1, generator=torch.Generator().manual_seed(0)).to(device)
         return x, x.cumsum(1) / 3
 
     def products(self):

@@ -1,14 +1,16 @@
 """Times every implementation on every shape and writes benchmarks/results/<device>.json: `python -m benchmarks.run`.
 
-Everything runs on one core, so that CPU seconds mean work and not threads waiting for each other on a busy machine; members
-are independent, so more cores share them. Repeats of all implementations are interleaved, so that a busy machine slows all
-alike; medians are kept. What is too large or too slow is left out and named under "skipped", never extrapolated: a
-row says how many networks and how many steps were timed.
+On a CPU everything runs on one core, so that CPU seconds mean work and not threads waiting for each other on a busy machine;
+members are independent, so more cores share them, and rows of this book's kernels on all cores show how well. With a CUDA
+device the same is done there, in seconds on the wall. Each implementation of each shape has a process of its own; their
+repeats are interleaved, so that a busy machine slows all alike, and medians are kept. What is too large or too slow is left
+out and named under "skipped", never extrapolated: a row says how many networks and steps were timed.
 """
 
 import datetime
 import json
 import os
+import re
 import statistics
 import sys
 import time
@@ -17,53 +19,65 @@ from pathlib import Path
 import torch
 
 from . import machine
-from .peers import PEERS
+from .peers import ON
 from .problems import PROBLEMS
+from .worker import Worker
 
-MEMBERS = (256, 1, 16, 4096)
+MEMBERS = (1, 16, 256, 4096)
+SCALED = (256, 4096)  # members at which all cores are tried
 REPEATS = 5
-BUDGET = 480  # wall seconds; what has not begun by then is skipped
-COMPILED = {(256, "1-32-1, 128 points"), (256, "1-50-50-50-1, 128 points")}
+BUDGET = 540  # seconds for everything; "vmap" and "compile" stop at each shape's equal share of it
+PATIENCE = 80  # seconds for one implementation to be built, compiled and run once
+ENOUGH = 3  # seconds after which a row is not repeated more than twice
 LOOP_NETS = 8  # the plain loop costs the same for every network, so no more than these are timed
 
 
-def plan(problem, members, peer):
+def plan(problem, members, peer, device):
     """Networks and steps to time, or a text that says why not."""
-    if peer == "compile" and (members, problem.shape) not in COMPILED:
-        return "torch.compile was timed on two shapes only: each costs it up to a minute"
     hidden = sum(problem.sizes[1:-1]) + sum(problem.readout[1:-1])
-    if peer in ("vmap", "compile") and 24 * members * hidden * problem.points * problem.length > 4e9:
-        return "needs more than 4 GB"
-    work = (problem.products() + problem.elementwise()) / 2e10  # seconds a net-step, roughly
+    limit = 4 if device == "cpu" else 40
+    if peer in ("vmap", "graphs", "compile") and 24 * members * hidden * problem.points * problem.length > limit * 1e9:
+        return f"needs more than {limit} GB"
+    speed = 4e10 if device == "cpu" else 4e12
+    work = members * (problem.products() + problem.elementwise()) / speed  # seconds a step, roughly
     if peer in ("ours", "jax"):
-        return members, min(2000, max(4, int(0.15 / work / members)))
+        return members, min(2000, max(4, int(0.2 / work)))
     if peer == "loop":
         return min(members, LOOP_NETS), 8
-    return members, min(20, max(1, int(0.02 / work / members)))
+    return members, min(20, max(1, int(0.02 / work)))
 
 
-def measure(problem, members, deadline):
-    """Rows of one shape at one number of members, and what was skipped."""
-    rows, skipped, runs = [], [], {}
-    for peer, build in PEERS.items():
-        planned = plan(problem, members, peer) if time.time() < deadline else "out of time"
-        if not isinstance(planned, str):
-            try:
-                run = build(problem, planned[0])
-                runs[peer] = (run, *planned, machine.peak_bytes(lambda run=run, steps=planned[1]: run(steps)), [], [])
-            except (ImportError, RuntimeError) as reason:
-                planned = f"{type(reason).__name__}: {str(reason).splitlines()[0][:120]}"
+def measure(problem, members, workers, device, share, end):
+    """Rows of one shape at one number of members, and what was skipped. `share` and `end` are times on the clock."""
+    running, rows, skipped = {}, [], []
+
+    def skip(peer, threads, why):
+        skipped.append({"shape": problem.shape, "members": members, "implementation": peer, "threads": threads, "why": why})
+
+    for (peer, threads), worker in workers.items():
+        if threads > 1 and members not in SCALED:
+            continue
+        planned = worker.failure or plan(problem, members, peer, device)
+        if time.time() > (end if peer in ("ours", "loop", "jax") else share):
+            planned = "out of time"
         if isinstance(planned, str):
-            skipped.append({"shape": problem.shape, "members": members, "implementation": peer, "why": planned})
-    for _ in range(REPEATS):
-        for run, nets, steps, _, cpu, wall in runs.values():
-            if cpu and time.time() > deadline + 30:
-                continue
-            begin = time.process_time(), time.perf_counter()
-            run(steps)
-            cpu.append((time.process_time() - begin[0]) / nets / steps)
-            wall.append((time.perf_counter() - begin[1]) / nets / steps)
-    for peer, (_, nets, steps, peak, cpu, wall) in runs.items():
+            skip(peer, threads, planned)
+            continue
+        peak = worker.build(*planned, PATIENCE)
+        if worker.failure:
+            skip(peer, threads, worker.failure)
+        else:
+            running[peer, threads] = (worker, *planned, peak, [])
+    for repeat in range(REPEATS):
+        for worker, _, _, _, times in running.values():
+            if worker.failure is None and (repeat < 2 or sum(wall for _, wall in times) < ENOUGH):
+                seconds = worker.time(PATIENCE)
+                times += [] if worker.failure else [seconds]
+    for (peer, threads), (worker, nets, steps, peak, times) in running.items():
+        if not times:
+            skip(peer, threads, worker.failure)
+            continue
+        cpu, wall = ([seconds / nets / steps for seconds in each] for each in zip(*times, strict=True))
         quarters = statistics.quantiles(cpu, n=4) if len(cpu) > 1 else [cpu[0]] * 3
         rows.append(
             {
@@ -75,7 +89,7 @@ def measure(problem, members, deadline):
                 "spread": quarters[2] - quarters[0],
                 "wall_seconds_per_net_step": statistics.median(wall),
                 "peak_bytes": peak,
-                "threads": torch.get_num_threads(),
+                "threads": threads,
                 "nets_timed": nets,
                 "steps_timed": steps,
                 "repeats": len(cpu),
@@ -84,21 +98,35 @@ def measure(problem, members, deadline):
     return rows, skipped
 
 
+def everything(device, cores):
+    """All rows, what was skipped, and the rates of matrix products between them."""
+    rows, skipped, rates, start = [], [], [], time.time()
+    few = {max(cores)}
+    for number, problem in enumerate(PROBLEMS, 1):
+        kinds = [(peer, few) for peer in ON[device]]
+        if device == "cpu" and len(cores) > 1:
+            kinds.append(("ours", cores))
+        workers = {(peer, len(on)): Worker(peer, problem, device, on) for peer, on in kinds}
+        try:
+            for members in MEMBERS:
+                rates.append(machine.matmul_rate(device))
+                times = start + BUDGET * number / len(PROBLEMS), start + BUDGET
+                more, left = measure(problem, members, workers, device, *times)
+                rows += more
+                skipped += left
+                found = ", ".join(f"{r['implementation']} {r['seconds_per_net_step'] * 1e6:.2f} µs" for r in more)
+                print(f"{time.time() - start:.0f} s: {problem.shape}, {members} members: {found}", file=sys.stderr)
+        finally:
+            for worker in workers.values():
+                worker.stop()
+    return rows, skipped, statistics.median(rates)
+
+
 def main():
-    deadline = time.time() + BUDGET
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # JAX offers no other way
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else {0}
     torch.set_num_threads(1)
-    rates, rows, skipped = [], [], []
-    for members in MEMBERS:
-        for problem in PROBLEMS:
-            rates.append(machine.matmul_rate())
-            more, left = measure(problem, members, deadline)
-            rows += more
-            skipped += left
-            best = {row["implementation"]: f"{row['seconds_per_net_step'] * 1e6:.2f}" for row in more}
-            print(f"{problem.shape}, {members} members, µs a net-step: {best}", file=sys.stderr, flush=True)
-    matmul, copy = statistics.median(rates), machine.copy_rate()
+    rows, skipped, matmul = everything(device, cores)
     shapes = {}
     for problem in PROBLEMS:
         shapes[problem.shape] = {
@@ -110,18 +138,22 @@ def main():
         work = shapes[row["shape"]]
         row["floor_seconds"] = (work["product_operations"] + work["other_operations"]) / matmul
     result = {
-        "machine": machine.name(),
+        "machine": machine.name(device),
+        "device": device,
         "versions": machine.versions(),
         "date": datetime.date.today().isoformat(),
         "matmul_operations_per_second": matmul,
-        "copy_bytes_per_second": copy,
+        "copy_bytes_per_second": machine.copy_rate(device),
         "shapes": shapes,
         "rows": rows,
         "skipped": skipped,
     }
-    path = Path(__file__).parent / "results" / "cpu.json"
+    name = "cpu" if device == "cpu" else re.sub(r"\W+", "-", result["machine"].lower())
+    path = Path(__file__).parent / "results" / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    fresh = path.with_suffix(".part")
+    fresh.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    os.replace(fresh, path)  # whole or not at all
     print(path)
 
 

@@ -26,7 +26,7 @@ def _fault(value, kind, low, high, above):
 
 
 def check(name, value, kind, *, low=None, high=None, above=None, least=1):
-    """Return `value` if it is what `kind` and the bounds say, or raise.
+    """Raise unless `value` is what `kind` and the bounds say.
 
     Args:
         name: the parameter's name, as its user wrote it.
@@ -44,8 +44,7 @@ def check(name, value, kind, *, low=None, high=None, above=None, least=1):
             raise ValueError(f"{name} = {value!r}: expected a list of at least {least} value{'s' * (least > 1)}")
         for i, item in enumerate(value):
             check(f"{name}[{i}]", item, kind[0], low=low, high=high, above=above)
-        return value
+        return
     expected = _fault(value, kind, low, high, above)
     if expected:
         raise ValueError(f"{name} = {value!r}: expected {expected}")
-    return value

@@ -52,6 +52,12 @@ def test_a_predicate_that_cannot_be_judged_is_refused(predicate):
         Claims("demo", "book").add("a", "a", source="ours", paper="–", here="1", predicate=predicate, x=1.0)
 
 
+def test_a_predicate_may_look_at_its_values_from_inside_a_generator():
+    claims = Claims("demo", "book")
+    claims.add("all", "x", source="ours", paper="–", here="1", predicate="all(low <= x for x in xs)", xs=[1, 2], low=1)
+    assert claims["all"]["verdict"] == "holds"
+
+
 def test_a_name_is_used_once():
     claims = some_claims()
     with pytest.raises(ValueError, match=r"^name = 'up'"):
@@ -94,7 +100,11 @@ def test_front_page_counts_and_links_in_the_order_of_the_book(tmp_path, monkeypa
     html = scoreboard(tmp_path)._repr_mimebundle_()["text/html"]
     assert html.index('href="beta.html"') < html.index('href="alpha.html"')
     assert "4 claims in 2 chapters" in html
-    assert "It &lt;goes&gt; down. Measured: 1.1." in html
+    assert html.count("<td>1</td>") == 2
+    listed = front.failures(tmp_path)._repr_mimebundle_()["text/html"]
+    assert 'href="beta.html#claim-demo-down"' in listed
+    assert "It &lt;goes&gt; down. Measured: 1.1. <em>it does not</em>." in listed
+    assert listed.count("<li>") == 1
     cards = gallery(tmp_path)._repr_mimebundle_()["text/html"]
     assert cards.count("<a ") == 2
     assert cards.index("Does beta go up?") < cards.index("Does alpha go up?")

@@ -3,7 +3,7 @@
 from .claims import Claims
 from .explore import explore
 from .figures import BLUE, GREEN, GREY, INK, OCHRE, PALETTE, PINK, RED, figure, show
-from .front import gallery, scoreboard
+from .front import failures, gallery, scoreboard
 from .progress import progress
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "RED",
     "Claims",
     "explore",
+    "failures",
     "figure",
     "gallery",
     "progress",

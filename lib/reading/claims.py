@@ -34,7 +34,7 @@ class Claims:
             here: what this build measured, as text.
             predicate: a Python expression on `values`, decided before measuring: "0.9 <= alpha <= 1.35".
             spread: the measurement's spread, as text with its meaning ("95 % over 16 seeds: 1.02 to 1.11").
-            finding: if this claim is known not to hold, why the book keeps it: one sentence.
+            finding: if this claim is known not to hold, or to hang in the balance, why the book keeps it: one sentence.
             values: the numbers the predicate names.
 
         Raises:
@@ -44,7 +44,7 @@ class Claims:
         if any(row["id"] == identity for row in self.rows):
             raise ValueError(f"name = {name!r}: expected a name that no other claim of {self.chapter} has")
         try:
-            true = bool(eval(predicate, dict(_FUNCTIONS), values))  # the chapter's own text, never a user's
+            true = bool(eval(predicate, _FUNCTIONS | values))  # the chapter's own text, never a user's
         except Exception as error:
             raise ValueError(f"predicate = {predicate!r}: expected an expression on {sorted(values)} ({error})") from error
         verdict = UNJUDGED if self.scale == "smoke" else HOLDS if true else FAILS

@@ -44,26 +44,30 @@ def gallery(folder):
 
 
 def scoreboard(folder):
-    """The verdicts of every chapter executed in `folder` counted, and each claim that does not hold spelled out."""
-    chapters = {slug: read(path) for slug, path in _chapters(folder).items()}
+    """The verdicts of every chapter executed in `folder`, counted."""
     verdicts = (HOLDS, FAILS, UNJUDGED)
     head = "".join(f'<th scope="col">{SIGNS[v]} {v}</th>' for v in verdicts)
-    lines, failures = [], []
-    for slug, rows in chapters.items():
-        counts = [sum(row["verdict"] == verdict for row in rows) for verdict in verdicts]
-        cells = "".join(f"<td>{count}</td>" for count in counts)
+    chapters = {slug: [row["verdict"] for row in read(path)] for slug, path in _chapters(folder).items()}
+    lines = []
+    for slug, found in chapters.items():
+        cells = "".join(f"<td>{found.count(verdict)}</td>" for verdict in verdicts)
         lines.append(f'<tr><th scope="row"><a href="{slug}.html">{slug}</a></th>{cells}</tr>')
-        for row in rows:
-            if row["verdict"] == FAILS:
-                says, here = html.escape(row["says"]), html.escape(row["here"])
-                link = f"{slug}.html#claim-{row['id'].replace('/', '-')}"
-                failures.append(f'<li><a href="{link}">{row["id"]}</a>: {says} Measured: {here}.</li>')
-    total = sum(map(len, chapters.values()))
-    text = (
-        f'<div class="claims"><table><caption>{total} claims in {len(chapters)} chapters, measured when this book was '
-        f'built</caption><thead><tr><th scope="col">chapter</th>{head}</tr></thead><tbody>{"".join(lines)}</tbody>'
-        f"</table></div>"
+    total = f"{sum(map(len, chapters.values()))} claims in {len(chapters)} chapters"
+    return _Html(
+        f'<div class="claims"><table><caption>{total}, measured when this book was built</caption>'
+        f'<thead><tr><th scope="col">chapter</th>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>',
+        total,
     )
-    if failures:
-        text += f"<p>What did not hold, in full:</p><ul>{''.join(failures)}</ul>"
-    return _Html(text, f"{total} claims in {len(chapters)} chapters")
+
+
+def failures(folder):
+    """Every claim of the chapters executed in `folder` that does not hold, with what was measured and why it is kept."""
+    items = []
+    for slug, path in _chapters(folder).items():
+        for row in read(path):
+            if row["verdict"] == FAILS:
+                text = {key: html.escape(row[key]) for key in ("id", "says", "here", "finding")}
+                link = f"{slug}.html#claim-{text['id'].replace('/', '-')}"
+                why = f" <em>{text['finding']}</em>." if text["finding"] else ""
+                items.append(f'<li><a href="{link}">{text["id"]}</a>: {text["says"]} Measured: {text["here"]}.{why}</li>')
+    return _Html(f"<ul>{''.join(items)}</ul>" if items else "<p>Nothing, so far.</p>", f"{len(items)} claims do not hold")

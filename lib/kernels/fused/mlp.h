@@ -40,7 +40,8 @@ template <class T> class MlpMember {
         : q(q), outputs(q.sizes[group * (MAX_LAYERS + 1) + q.layers[group]]),
           block(block_of(q, q.sizes + group * (MAX_LAYERS + 1), q.layers[group])),
           net(q.layers[group], q.sizes + group * (MAX_LAYERS + 1), q.activation, block, scratch),
-          out(scratch.take(outputs * block)), grad(scratch.take(net.count)), settings(scratch.take(2 * net.count)) {}
+          out(scratch.take(outputs * block)), grad(scratch.take(Stepper<T>::pad(net.count))),
+          settings(scratch.take(5 * Stepper<T>::pad(net.count))) {}
 
     // The loss if `value`, else the gradient into grad.
     double pass(const T* theta, int64_t member, bool value) {
@@ -64,10 +65,10 @@ template <class T> class MlpMember {
     void train(int64_t member, long from) {
         T* theta = (T*)q.theta + from;
         if (q.steps) {
-            Stepper<T> stepper(q.optimiser, from, net.count, settings);
+            Stepper<T> stepper(q.optimiser, (T*)q.theta, from, net.count, settings);
             for (int64_t k = 0; k < q.steps; k++) {
-                pass(theta, member, false);
-                stepper.step(theta, grad, k);
+                pass(stepper.theta, member, false);
+                stepper.step(grad, k);
             }
         }
         if (q.losses) ((T*)q.losses)[member] = pass(theta, member, true);

@@ -49,6 +49,7 @@ template <class T, int M, int R, int C> inline void product_tile(const Product<T
 template <class T, int M, int C> void product_strip(const Product<T>& q, int p) {
     int r = 0;
     for (; r + 4 <= q.rows; r += 4) product_tile<T, M, 4, C>(q, r, p);
+    for (; r + 2 <= q.rows; r += 2) product_tile<T, M, 2, C>(q, r, p);
     for (; r < q.rows; r++) product_tile<T, M, 1, C>(q, r, p);
 }
 template <class T, int M> void product(const Product<T>& q) {
@@ -88,7 +89,9 @@ void outer_tiles(int rows, int inputs, int points, const T* delta, long delta_st
 template <class T>
 void outer(int rows, int inputs, int points, const T* delta, long delta_stride, const T* x, long x_stride, const T* ones,
            T* dW, T* db) {
-    auto tiles = rows == 1 ? outer_tiles<T, 1, 16> : inputs == 1 ? outer_tiles<T, 8, 2> : outer_tiles<T, 4, 4>;
+    auto tiles = rows == 1 ? (inputs < 4 ? outer_tiles<T, 1, 4> : outer_tiles<T, 1, 16>)
+                 : inputs == 1 ? (rows == 2 ? outer_tiles<T, 2, 2> : outer_tiles<T, 8, 2>)
+                               : outer_tiles<T, 4, 4>;
     tiles(rows, inputs, points, delta, delta_stride, x, x_stride, ones, dW, db);
 }
 

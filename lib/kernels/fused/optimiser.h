@@ -1,11 +1,14 @@
 // Adam, AdamW and SGD on one member's parameters, and the spreading of members over threads.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <thread>
 #include <vector>
+
+#include "simd.h"
 
 // As lib/kernels/fused/cpp.py lays it out. Arrays have one number for each packed parameter; null arrays mean the number.
 struct Optimiser {
@@ -16,21 +19,37 @@ struct Optimiser {
     void *m, *v;
 };
 
+// One member at work: its parameters and moments in padded copies, so that every loop is over whole vectors.
 template <class T> class Stepper {
     const Optimiser& o;
-    long from, count;
-    T *m, *v, *rate, *decay;
+    const long from, count, padded;
+    T *home, *m, *v, *rate, *decay;
 
   public:
-    // For the member whose `count` parameters start at `from`; room for 2 count numbers at `scratch`.
-    Stepper(const Optimiser& o, long from, long count, T* scratch)
-        : o(o), from(from), count(count), m((T*)o.m + from), v((T*)o.v + from), rate(scratch), decay(scratch + count) {
+    T* theta;
+    static long pad(long count) { return (count + LANES<T> - 1) / LANES<T> * LANES<T>; }
+
+    // For the member whose `count` parameters start at `from` of all; room for 5 pad(count) zeros at `scratch`.
+    Stepper(const Optimiser& o, T* all, long from, long count, T* scratch)
+        : o(o), from(from), count(count), padded(pad(count)), home(all + from), m(scratch), v(m + padded),
+          rate(v + padded), decay(rate + padded), theta(decay + padded) {
+        copy(home, theta);
+        if (o.m) copy((const T*)o.m + from, m);
+        if (o.v) copy((const T*)o.v + from, v);
         for (long i = 0; i < count; i++) {
             rate[i] = o.rates ? ((const T*)o.rates)[from + i] : T(o.rate);
             decay[i] = o.decays ? ((const T*)o.decays)[from + i] : T(o.decay);
         }
     }
-    void step(T* __restrict theta, const T* __restrict grad, int64_t k) {
+    ~Stepper() {
+        copy(theta, home);
+        if (o.m) copy(m, (T*)o.m + from);
+        if (o.v) copy(v, (T*)o.v + from);
+    }
+    void copy(const T* source, T* target) const { std::copy(source, source + count, target); }
+    // One step along `grad`, pad(count) numbers, zeros at the end; k is the step's number in the tables.
+    void step(const T* __restrict grad, int64_t k) {
+        const long count = padded & -LANES<T>;  // says to the compiler that nothing is left over
         T scale = 1, factor = o.factors[k], shrink = o.decoupled ? factor : 0, pull = o.decoupled ? 0 : 1;
         if (o.clip) {
             double square = 0;
@@ -38,6 +57,7 @@ template <class T> class Stepper {
             double share = o.clip / (std::sqrt(square) + 1e-6);
             scale = share > 1 ? 1 : share;
         }
+        T* __restrict theta = this->theta;
         T* __restrict m = this->m;
         T* __restrict v = this->v;
         const T* __restrict rate = this->rate;

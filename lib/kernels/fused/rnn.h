@@ -56,7 +56,8 @@ template <class T> class RnnMember {
           f(q.f_layers, q.f_sizes, q.activation, columns, scratch),
           g(q.g_layers, q.g_sizes, q.activation, columns, scratch), u(scratch.take((hidden + inputs) * u_stride)),
           y(scratch.take(outputs * columns)), w(scratch.take(columns)), out(scratch.take(outputs * columns)),
-          delta(scratch.take(hidden * columns)), grad(scratch.take(count())), settings(scratch.take(2 * count())) {}
+          delta(scratch.take(hidden * columns)), grad(scratch.take(Stepper<T>::pad(count()))),
+          settings(scratch.take(5 * Stepper<T>::pad(count()))) {}
 
     // The loss if `value`, else the gradient into grad, on the picked sequences (null: the first `total`).
     double pass(const T* theta, const int64_t* picks, int64_t total, bool value) {
@@ -90,10 +91,10 @@ template <class T> class RnnMember {
         long from = member * count();
         T* theta = (T*)q.theta + from;
         if (q.steps) {
-            Stepper<T> stepper(q.optimiser, from, count(), settings);
+            Stepper<T> stepper(q.optimiser, (T*)q.theta, from, count(), settings);
             for (int64_t k = 0; k < q.steps; k++) {
-                pass(theta, q.picks + k * q.batch, q.batch, false);
-                stepper.step(theta, grad, k);
+                pass(stepper.theta, q.picks + k * q.batch, q.batch, false);
+                stepper.step(grad, k);
             }
         }
         if (q.losses) ((T*)q.losses)[member] = pass(theta, nullptr, q.sequences, true);

@@ -9,7 +9,7 @@ asks how many pairs it must see, `inference` what a perfect reasoner would need,
 from ...kernels.optimisers import SGD, Adam
 from .autoencoder import GraphAutoencoder, Training, graph_autoencoder, students, train_graph_autoencoder, train_one_by_one
 from .inference import bayes_accuracy
-from .measures import PHASES, clustering, collapsed, conserved_parts, critical_ratio, distances, phases
+from .measures import PHASES, clustering, conserved_parts, critical_ratio, distances, phases
 from .repons import (
     closed_form,
     collision_probability,
@@ -47,7 +47,6 @@ __all__ = [
     "classes",
     "closed_form",
     "clustering",
-    "collapsed",
     "collision_probability",
     "conserved",
     "conserved_parts",

@@ -34,14 +34,6 @@ def clustering(model):
     return (gap * within).sum((1, 2)) / within.sum((1, 2)) / ((gap * between).sum((1, 2)) / between.sum((1, 2)))
 
 
-def collapsed(model, share=0.25):
-    """Share of pairs of one class that lie within `share` of the mean distance between classes, (members,)."""
-    gap, other = distances(model.points), ~torch.eye(model.labels.shape[1], dtype=torch.bool, device=model.theta.device)
-    within, between = model.labels & other, ~model.labels
-    scale = (gap * between).sum((1, 2), keepdim=True) / between.sum((1, 2), keepdim=True)
-    return ((gap < share * scale) & within).sum((1, 2)) / within.sum((1, 2))
-
-
 def conserved_parts(model, encoder_rate, decoder_rate):
     """The two parts of the matrix Q that gradient flow conserves in a whole network, (2, members, d, d).
 

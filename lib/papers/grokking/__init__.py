@@ -1,2 +1,72 @@
-from .mappings import *
-from .model import *
+"""Liu, Zhong and Tegmark, "Grokking as Compression: A Nonlinear Complexity Perspective" (arXiv:2310.05918).
+
+`mappings` measures how many linear maps a network is; `model` trains the networks that grok and applies the measures.
+"""
+
+from .mappings import (
+    effective_number,
+    estimate,
+    gauss_rule,
+    jacobian_features,
+    jacobian_lmn,
+    linearity,
+    linearity_plain,
+    lmn,
+    matrix,
+    nonlinearity,
+    renyi2,
+)
+from .model import (
+    History,
+    answers,
+    cluster_order,
+    first,
+    fits,
+    fold,
+    follow,
+    grok,
+    mapping_matrix,
+    measures,
+    networks,
+    pattern_distances,
+    phase,
+    points,
+    shuffle,
+    split,
+    subset,
+    tail,
+    tied_outputs,
+)
+
+__all__ = [
+    "History",
+    "answers",
+    "cluster_order",
+    "effective_number",
+    "estimate",
+    "first",
+    "fits",
+    "fold",
+    "follow",
+    "gauss_rule",
+    "grok",
+    "jacobian_features",
+    "jacobian_lmn",
+    "linearity",
+    "linearity_plain",
+    "lmn",
+    "mapping_matrix",
+    "matrix",
+    "measures",
+    "networks",
+    "nonlinearity",
+    "pattern_distances",
+    "phase",
+    "points",
+    "renyi2",
+    "shuffle",
+    "split",
+    "subset",
+    "tail",
+    "tied_outputs",
+]

@@ -110,6 +110,12 @@ def renyi2(L):
     return L.diagonal(dim1=-2, dim2=-1).sum(-1).square() / L.square().sum((-2, -1))
 
 
+def nonlinearity(L):
+    """1 - mean L_ij over pairs, of L (…, N, N); the chapter's own."""
+    count = L.shape[-1]
+    return (count**2 - L.sum((-2, -1))) / (count * (count - 1))
+
+
 def estimate(f, x, pairs, seed=0):
     """Mean nonlinearity and the collision count from random pairs, with standard errors: (4, S), float64.
 

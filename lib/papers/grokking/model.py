@@ -5,11 +5,12 @@ from itertools import permutations
 
 import torch
 import torch.nn.functional as F
+from sklearn.cluster import SpectralClustering
 
 from ...checks import check
 from ...kernels.optimisers import AdamW
 from ...kernels.training import Differentiable, train
-from .mappings import jacobian_lmn, linearity, lmn, matrix, renyi2, silu_slope
+from .mappings import jacobian_lmn, linearity, lmn, matrix, nonlinearity, renyi2, silu_slope
 
 TASKS = {"addition", "s4", "xor"}
 
@@ -48,7 +49,7 @@ def networks(tokens, seeds, *, scale=1.0, width=100, embedding=32, dtype=torch.f
             draw = torch.rand(shape, generator=generator, dtype=torch.float64)
             stacks[name].append((2 * draw - 1) * bound)
     parameters = {name: torch.stack(tensors) for name, tensors in stacks.items()}
-    parameters["E"] *= torch.as_tensor(scale, dtype=torch.float64).reshape(-1, 1, 1)
+    parameters["E"] *= torch.as_tensor(scale, dtype=torch.float64, device="cpu").reshape(-1, 1, 1)
     return {name: t.to(device, dtype) for name, t in parameters.items()}
 
 
@@ -110,6 +111,7 @@ class History:
         losses: cross-entropy in nats on training and test inputs, (T, S, 2).
         accuracies: shares answered correctly, likewise.
         norms: Euclidean norm of all parameters, (T, S).
+        device: where measurements run.
     """
 
     steps: torch.Tensor
@@ -117,14 +119,16 @@ class History:
     losses: torch.Tensor
     accuracies: torch.Tensor
     norms: torch.Tensor
+    device: str = "cpu"
 
     def at(self, step):
         """Index of the recorded step nearest to `step`."""
         return int((self.steps - step).abs().argmin())
 
-    def networks(self, step):
-        """The parameters at the recorded step nearest to `step`."""
-        return {name: t[self.at(step)] for name, t in self.parameters.items()}
+    def networks(self, step, member=None):
+        """The parameters (S, …) at the recorded step nearest to `step`; of one member only, (1, …), if it is named."""
+        chosen = slice(None) if member is None else slice(member, member + 1)
+        return {name: t[self.at(step), chosen].to(self.device) for name, t in self.parameters.items()}
 
     def reached(self, accuracy, on):
         """First recorded step (S,) at which the accuracy `on` "training" or "test" is reached; -1 if it never is."""
@@ -223,71 +227,82 @@ def grok(
         torch.stack(losses),
         torch.stack(accuracies),
         torch.stack(norms),
+        device,
     )
 
 
 def _outcomes(logp, y):
     """Cross-entropy and correctness of each answer, both (S, N)."""
-    return -logp[:, torch.arange(len(y)), y], (logp.argmax(2) == y).to(logp)
+    return -logp[:, torch.arange(len(y), device=y.device), y], (logp.argmax(2) == y).to(logp)
 
 
 # ---- what a chapter measures on trained networks -------------------------------------------------------------------------
 
 
 def subset(total, count, seed=0):
-    """`count` of the `total` inputs, drawn without replacement: (count,) int64, ascending."""
-    check("count", count, int, low=2, high=total)
+    """`count` of the `total` inputs (all, if there are no more), drawn without replacement: int64, ascending."""
+    check("count", count, int, low=2)
     return torch.randperm(total, generator=torch.Generator().manual_seed(seed))[:count].sort().values
+
+
+def _shared(p, inputs):
+    """Inputs (N,) for every member, (S, N), where the parameters are; None stays None."""
+    return None if inputs is None else inputs.to(p["E"].device).expand(len(p["E"]), -1)
 
 
 @torch.no_grad()
 def mapping_matrix(p, inputs=None, *, cut=1, output="logits"):
-    """L of the network from `cut` on (see `tail`), (S, N, N) float64, on the given inputs (N,) or on all."""
-    x = points(p, cut, None if inputs is None else inputs.expand(len(p["E"]), -1))
+    """L of the network from `cut` on (see `tail`), (S, N, N) float64, on the given inputs (N,) int64 or on all."""
+    x = points(p, cut, _shared(p, inputs))
     return matrix(linearity(tail(p, cut, output), x), x.shape[1])
 
 
 @torch.no_grad()
 def measures(p, inputs=None):
-    """Measures of complexity of the first hidden layer's tail: a dict of tensors (S,), float64.
+    """Measures of complexity of the first hidden layer's tail: a dict of tensors (S,), float64, on the CPU.
 
     "LMN" and "collision" count mappings by the entropy and the collision entropy of L's spectrum, "nonlinearity" is
     1 - mean L_ij over pairs, "Jacobian" the count of `jacobian_lmn`.
     """
-    L = mapping_matrix(p, inputs)
-    z = points(p, 1, None if inputs is None else inputs.expand(len(p["E"]), -1))
-    count = L.shape[1]
-    return {
+    L, z = mapping_matrix(p, inputs), points(p, 1, _shared(p, inputs))
+    found = {
         "LMN": lmn(L),
         "collision": renyi2(L),
-        "nonlinearity": (count**2 - L.sum((1, 2))) / (count * (count - 1)),
+        "nonlinearity": nonlinearity(L),
         "Jacobian": jacobian_lmn(z, p["W2"], p["W3"]),
     }
+    return {name: t.cpu() for name, t in found.items()}
 
 
-def follow(history, steps, inputs=None, progress=iter):
-    """`measures` at the given recorded steps, and there also the "test loss" and the "norm": a dict of tensors (T, S)."""
-    rows = [measures(history.networks(step), inputs) for step in progress(list(steps))]
-    at = [history.at(step) for step in steps]
+def follow(history, inputs=None, progress=iter):
+    """`measures` at every recorded step, and there also the "test loss" and the "norm": a dict of tensors (T, S)."""
+    rows = [measures(history.networks(step), inputs) for step in progress(history.steps.tolist())]
     curves = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
-    return curves | {"norm": history.norms[at], "test loss": history.losses[at, :, 1].double()}
+    return curves | {"norm": history.norms, "test loss": history.losses[:, :, 1].double()}
 
 
-def phase(history, member, memorised=0.999, generalised=0.99):
-    """The compression phase of one member: first steps at which it has memorised and generalised (or the last step)."""
-    start, end = (int(history.reached(a, on)[member]) for a, on in ((memorised, "training"), (generalised, "test")))
-    return max(start, 0), end if end >= 0 else int(history.steps[-1])
+def phase(history, memorised=0.999, generalised=0.99):
+    """The compression phase: a mask (T, S) of the steps at which a member has memorised and not long since generalised.
+
+    It starts at the first step with that accuracy on training inputs and ends with the first one with that accuracy on
+    test inputs, or with the last step if there is none.
+    """
+    start, end = history.reached(memorised, "training"), history.reached(generalised, "test")
+    steps = history.steps.unsqueeze(1)
+    return (start >= 0) & (steps >= start) & (steps <= torch.where(end < 0, steps.max(), end))
 
 
-def fits(history, steps, curves, name):
-    """r² of a straight line through (test loss, curve `name`) over each member's compression phase, (S,)."""
-    steps, values = torch.as_tensor(steps), []
-    for member in range(curves[name].shape[1]):
-        start, end = phase(history, member)
-        inside = (start <= steps) & (steps <= end)
-        pair = torch.stack([curves[name][inside, member], curves["test loss"][inside, member]])
-        values.append(torch.corrcoef(pair)[0, 1].square())
-    return torch.stack(values)
+def fits(x, y, mask):
+    """r² of a straight line through the points (x, y) in `mask`, one line a member; all (T, S), the result (S,)."""
+    weight = mask.double()
+    dx, dy = (v - (v * weight).sum(0) / weight.sum(0) for v in (x, y))
+    return (dx * dy * weight).sum(0).square() / ((dx.square() * weight).sum(0) * (dy.square() * weight).sum(0))
+
+
+def cluster_order(L, clusters=10, seed=0):
+    """The order of rows of L (N, N) that puts its spectral clusters side by side, as the paper shows it."""
+    model = SpectralClustering(min(clusters, len(L) - 1), affinity="precomputed", random_state=seed)
+    return torch.from_numpy(model.fit_predict(L.clamp_min(0).numpy())).argsort(stable=True)
 
 
 def shuffle(L, seed=0):
@@ -316,6 +331,22 @@ def pattern_distances(p, bits=5):
         turned += [(z[:, other] - z).square().sum(2) for other in one]
     scale = torch.cat(turned, 1).mean(1)
     return torch.stack([(torch.cat(d, 1).mean(1) / scale).sqrt() for d in (unlike, like)])
+
+
+@torch.no_grad()
+def tied_outputs(p, inputs, width=0.1):
+    """Outputs that are equal at both ends of a segment: their share, and their share of all nonlinearity; two floats.
+
+    Equal means closer than `width` standard deviations of all outputs. Over pairs of `inputs` (N,) and outputs of the one
+    network `p` (1, …), from its first hidden layer on, the second share is Σ (1 - r²) over equal ones through Σ (1 - r²).
+    """
+    z = points(p, 1, _shared(p, inputs))
+    y = tail(p, 1)(z)[0]
+    W, b = p["W3"][0].unsqueeze(2), p["b3"][0].reshape(-1, 1, 1)  # each output as a member of its own
+    bent = 1 - linearity(lambda s: torch.baddbmm(b, F.silu(s), W), z.expand(len(W), -1, -1), block=64).T
+    i, j = torch.triu_indices(len(y), len(y), 1)
+    tied = (y[i] - y[j]).abs() < width * y.std()
+    return tied.double().mean().item(), (bent[tied].sum() / bent.sum()).item()
 
 
 def fold(x, creases=((1.0, 0.35, 0.25), (-0.3, 1.0, 0.2))):
