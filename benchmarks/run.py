@@ -41,7 +41,7 @@ def plan(problem, members, peer, device):
     speed = 4e10 if device == "cpu" else 4e12
     work = members * (problem.products() + problem.elementwise()) / speed  # seconds a step, roughly
     if peer in ("ours", "jax"):
-        return members, min(2000, max(4, int(0.2 / work)))
+        return members, min(20000, max(4, int(0.2 / work)))
     if peer == "loop":
         return min(members, LOOP_NETS), 8
     return members, min(20, max(1, int(0.02 / work)))

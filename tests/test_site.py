@@ -99,7 +99,7 @@ def test_page_asks_nobody_and_complains_about_nothing(visit, name):
 @pytest.mark.parametrize("name", PAGES)
 def test_math_is_typeset_and_pictures_have_words(visit, name):
     page, _ = visit(name)
-    page.wait_for_function("() => MathJax?.startup?.promise.then(() => true) ?? true")
+    page.wait_for_function("() => window.MathJax?.startup?.promise.then(() => true) ?? true")
     assert page.locator(".math:not(:has(mjx-container))").count() == 0
     assert page.locator("mjx-merror").count() == 0
     assert page.locator("main img:not([alt])").count() == 0

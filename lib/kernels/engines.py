@@ -1,15 +1,16 @@
-"""Who does the work of a training run: the fused C++ kernels where they can, plain torch elsewhere.
+"""Who does the work of a training run: fused C++ kernels on the CPU, fused Triton kernels on a GPU, plain torch elsewhere.
 
 The environment variable BLACKBOX_ENGINE (`torch`, `cpp` or `triton`) forces one for the models that have fused kernels.
-Triton's is never chosen by itself: it has not been measured on a card yet.
 """
 
 import functools
 import importlib
 import os
+import sys
 
 import torch
 
+FUSED = {"cpp": "cpp", "triton": "triton_kernels"}  # engine -> module
 CACHE = 1 << 18  # numbers, 1 MB in float32, a usual second-level cache
 AT_ONCE = 5000, 1 << 31  # steps and numbers touched in one call at most, so that an interrupt is heard within seconds
 
@@ -25,12 +26,22 @@ def engine(model, optimiser):
         raise ValueError(f"BLACKBOX_ENGINE = {forced!r}: expected one of torch, {', '.join(FUSED)}")
     if forced == "torch" or not hasattr(model, "working_set"):
         return "torch"
-    name = forced or "cpp"
-    if FUSED[name]().supports(model, optimiser):
+    name = forced or ("triton" if model.theta.is_cuda else "cpp")
+    if fused(name) is not None and fused(name).supports(model, optimiser):
         return name
     if forced:
         raise ValueError(f"BLACKBOX_ENGINE = {forced!r}: expected a model that it can train, on its device")
     return "torch"
+
+
+@functools.cache
+def fused(name):
+    """The module of an engine, or None, with a notice of one line, where it cannot be imported."""
+    try:
+        return importlib.import_module(f"{__package__}.fused.{FUSED[name]}")
+    except ImportError as reason:
+        print(f"Fused {name} kernels are off, plain torch is used (slower, same results): {reason}", file=sys.stderr)
+        return None
 
 
 def advance(model, state, steps):
@@ -40,14 +51,14 @@ def advance(model, state, steps):
         return _torch(model, state, steps)
     most = max(1, min(AT_ONCE[0], AT_ONCE[1] // (len(state.sizes) * model.working_set)))
     for start in range(0, steps, most):
-        FUSED[name]().advance(model, state, min(most, steps - start))
+        fused(name).advance(model, state, min(most, steps - start))
 
 
 def losses(model, state):
     """Losses (members,) at the state's parameters."""
     name = engine(model, state.optimiser)
     if name != "torch":
-        return FUSED[name]().evaluate(model, state.theta)[0]
+        return fused(name).evaluate(model, state.theta)[0]
     with torch.no_grad():
         return model.with_theta(state.theta).losses()
 
@@ -65,9 +76,3 @@ def _torch(model, state, steps):
         for _ in range(steps):
             share.step(part.gradient(share.theta, share.t)[1])
     state.t = share.t
-
-
-FUSED = {
-    name: functools.partial(importlib.import_module, f"{__package__}.fused.{module}")
-    for name, module in (("cpp", "cpp"), ("triton", "triton_mlp"))
-}
