@@ -187,7 +187,7 @@ def _spread(notebook, todo, options):
     if options.scheduler:
         cluster = nullcontext(options.scheduler)
     else:
-        cluster = LocalCluster(n_workers=min(options.workers, len(todo)), threads_per_worker=1, dashboard_address=None)
+        cluster = LocalCluster(n_workers=min(options.workers, len(todo)), threads_per_worker=1, dashboard_address=":0")
     with cluster as place, Client(place) as client:
         text = client.scatter(notebook, broadcast=True, hash=False)
         futures = {client.submit(run, text, path.absolute(), values, pure=False): path for path, values in todo.items()}

@@ -1,6 +1,7 @@
-"""Who does the work of a training run: fused C++ kernels on the CPU, fused Triton kernels on a GPU, plain torch elsewhere.
+"""Who does the work of a training run: fused C++ kernels on the CPU, plain torch elsewhere.
 
 The environment variable BLACKBOX_ENGINE (`torch`, `cpp` or `triton`) forces one for the models that have fused kernels.
+Triton's, for a GPU, is never chosen by itself: it has not been run on a card yet.
 """
 
 import functools
@@ -12,7 +13,8 @@ import torch
 
 FUSED = {"cpp": "cpp", "triton": "triton_kernels"}  # engine -> module
 CACHE = 1 << 18  # numbers, 1 MB in float32, a usual second-level cache
-AT_ONCE = 5000, 1 << 31  # steps and numbers touched in one call at most, so that an interrupt is heard within seconds
+STEPS = 5000  # in one call at most, and
+TOUCHED = {"cpp": 1 << 31, "triton": 1 << 36}  # numbers touched in one call at most, so that an interrupt is heard soon
 
 
 def engine(model, optimiser):
@@ -26,7 +28,7 @@ def engine(model, optimiser):
         raise ValueError(f"BLACKBOX_ENGINE = {forced!r}: expected one of torch, {', '.join(FUSED)}")
     if forced == "torch" or not hasattr(model, "working_set"):
         return "torch"
-    name = forced or ("triton" if model.theta.is_cuda else "cpp")
+    name = forced or "cpp"
     if fused(name) is not None and fused(name).supports(model, optimiser):
         return name
     if forced:
@@ -49,7 +51,7 @@ def advance(model, state, steps):
     name = engine(model, state.optimiser)
     if name == "torch":
         return _torch(model, state, steps)
-    most = max(1, min(AT_ONCE[0], AT_ONCE[1] // (len(state.sizes) * model.working_set)))
+    most = max(1, min(STEPS, TOUCHED[name] // (len(state.sizes) * model.working_set)))
     for start in range(0, steps, most):
         fused(name).advance(model, state, min(most, steps - start))
 
