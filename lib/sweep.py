@@ -189,8 +189,9 @@ def _spread(notebook, todo, options):
     else:
         cluster = LocalCluster(n_workers=min(options.workers, len(todo)), threads_per_worker=1, dashboard_address=":0")
     with cluster as place, Client(place) as client:
-        text = client.scatter(notebook, broadcast=True, hash=False)
-        futures = {client.submit(run, text, path.absolute(), values, pure=False): path for path, values in todo.items()}
+        # A task and not scattered data: Dask makes it again if the worker that holds it is lost.
+        source = client.submit(nbformat.reads, nbformat.writes(notebook), 4)
+        futures = {client.submit(run, source, path.absolute(), values, pure=False): path for path, values in todo.items()}
         for future in tqdm(as_completed(futures), total=len(todo), desc="runs", smoothing=0):
             if future.status == "finished":
                 why, path = future.result(), futures[future]
