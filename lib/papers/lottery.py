@@ -12,11 +12,11 @@ import torch
 from ..checks import check
 from ..kernels.exponents import exponent, slope
 from ..kernels.least_squares import levenberg_marquardt
-from ..kernels.mlp import ACTIVATIONS, Regression, Stack, random_stack
+from ..kernels.mlp import Regression, Stack, random_stack
 from ..kernels.optimisers import SGD, Adam, drops
 from ..kernels.training import schedule, train
 
-__all__ = ["ACTIVATIONS", "SGD", "Adam", "Sweep", "drops", "schedule"]
+__all__ = ["SGD", "Adam", "Sweep", "drops", "schedule"]
 
 R = 2.0  # inputs lie in [-R, R]
 KAPPA = 64 / 144 / 11025  # loss = KAPPA R^8 w^4 for mirror pairs: (1/12)^2 (8/35)^2 of the squared norm 1/9 of P4
