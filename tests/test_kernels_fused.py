@@ -21,15 +21,6 @@ from lib.kernels.training import Differentiable, train
 needs_compiler = pytest.mark.skipif(build.library() is None, reason="no C++ compiler")
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """So that small tensor operations do not wait for a busy second core."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 
 

@@ -17,15 +17,6 @@ pytest.importorskip("triton")
 from lib.kernels.fused import triton_kernels
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """So that small tensor operations do not wait for a busy second core."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def regression(loss="mse", activation="silu", groups=((1, (2, 5, 3)), (1, (2, 7, 4, 3))), points=11, dtype=torch.float32):
     """A problem with random, non-zero data; targets shared except for classes, inputs and weights each member's own."""
     draw = torch.Generator().manual_seed(1)

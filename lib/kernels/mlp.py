@@ -55,14 +55,7 @@ class Stack:
 
     def __post_init__(self):
         check("activation", self.activation, set(ACTIVATIONS))
-        if not self.groups:
-            raise ValueError(f"groups = {self.groups!r}: expected at least one (members, layer sizes)")
-        for members, sizes in self.groups:
-            check("members", members, int, low=1)
-            check("sizes", list(sizes), [int], low=1, least=2)
-            if sizes[0] != self.groups[0][1][0] or sizes[-1] != self.groups[0][1][-1]:
-                raise ValueError(f"groups = {self.groups!r}: expected the same number of inputs and outputs throughout")
-        total = sum(members * parameter_count(sizes) for members, sizes in self.groups)
+        total = _total(self.groups)
         check_tensor("theta", self.theta, 1, finite=False)
         if self.theta.numel() != total:
             raise ValueError(f"theta = tensor of shape {tuple(self.theta.shape)}: expected ({total},) for {self.groups}")
@@ -112,6 +105,18 @@ class Stack:
         return replace(self, theta=theta, groups=tuple(groups))
 
 
+def _total(groups):
+    """Parameters of all members of `groups`, which is checked."""
+    if not groups:
+        raise ValueError(f"groups = {groups!r}: expected at least one (members, layer sizes)")
+    for members, sizes in groups:
+        check("members", members, int, low=1)
+        check("sizes", list(sizes), [int], low=1, least=2)
+        if sizes[0] != groups[0][1][0] or sizes[-1] != groups[0][1][-1]:
+            raise ValueError(f"groups = {groups!r}: expected the same number of inputs and outputs throughout")
+    return sum(members * parameter_count(sizes) for members, sizes in groups)
+
+
 def random_stack(groups, activation="silu", *, seed, scale=None, dtype=torch.float32, device="cpu"):
     """A stack with random parameters, the same on every device.
 
@@ -126,9 +131,8 @@ def random_stack(groups, activation="silu", *, seed, scale=None, dtype=torch.flo
     check("seed", seed, int, low=0)
     if scale is not None:
         check("scale", scale, float, above=0)
-    total = sum(members * parameter_count(sizes) for members, sizes in groups)
     generator = torch.Generator().manual_seed(seed)
-    theta = torch.rand(total, generator=generator, dtype=torch.float64) * 2 - 1
+    theta = torch.rand(_total(groups), generator=generator, dtype=torch.float64) * 2 - 1
     stack = Stack(theta, tuple(groups), activation)
     for (_, sizes), group in zip(stack.groups, stack.layers(), strict=True):
         for (W, b), fan_in in zip(group, sizes, strict=False):
