@@ -92,7 +92,7 @@ execute = mkdir -p $(@D) && jupytext --to ipynb --output - $< 2>/dev/null \
 	| papermill --cwd book --stderr-file /dev/stderr $(if $(CI),--no-progress-bar) $(1) - $(@D)/.$*.part.ipynb \
 	&& mv $(@D)/.$*.part.ipynb $@ || { rm -f $(@D)/.$*.part.ipynb; echo "$* failed" >&2; exit 1; }
 
-$(CHAPTERS:%=$(OUT)/%.ipynb): $(OUT)/%.ipynb: book/%.md $$(wildcard lib/papers/%.py lib/papers/%/*.py) $(SHARED) $(OUT)/params/%.yaml
+$(CHAPTERS:%=$(OUT)/%.ipynb): $(OUT)/%.ipynb: book/%.md $$(wildcard lib/papers/%.py lib/papers/%/*.* lib/papers/%/*/*.npz) $(SHARED) $(OUT)/params/%.yaml
 	$(call execute,-f $(OUT)/params/$*.yaml)
 
 $(PAGES:%=$(OUT)/%.ipynb): $(OUT)/%.ipynb: book/%.md $(CHAPTERS:%=$(OUT)/%.ipynb) $(wildcard benchmarks/results/*.json)

@@ -1,0 +1,93 @@
+"""Whole-number names for the states of a machine: what the network will answer. A name is a prediction."""
+
+import numpy as np
+
+
+def _outputs(net, h, words):
+    """Rounded outputs (states, words, steps, o) of the network from the hidden states h (S, n) on words (E, R, inputs)."""
+    state, out = np.repeat(h[:, None], len(words), 1), []
+    for t in range(words.shape[1]):
+        state = net.step(state, np.broadcast_to(words[:, t], (len(h), *words[:, t].shape)))
+        out.append(net.read(state))
+    return np.rint(np.stack(out, 2)).astype(int)
+
+
+def _first(hits):
+    """The first step (…,) counted from 1 at which hits (…, T) is true; T + 1 if there is none."""
+    return np.where(hits.any(-1), hits.argmax(-1), hits.shape[-1]) + 1
+
+
+def predictions(net, machine, task):
+    """Integer names of the states: {what it means: (states,)}, simple ones first, no two alike up to dense rank.
+
+    The answers after one, two or three symbols, sums over symbols, the symbol with the largest answer, how many of the next
+    answers are 1, when an answer first comes if one symbol is repeated (after another, or not) and differences of those, the
+    answers to zeros read as a binary number, and the rank of each of these.
+    """
+    h, symbols = machine.hidden, machine.symbols
+    zero = int(np.abs(symbols).sum(1).argmin())
+    spread = np.unique(np.concatenate([[zero], np.linspace(0, len(symbols) - 1, 12).astype(int)]))
+    spread = [zero, *[s for s in spread if s != zero]]
+    show = lambda rows: " ".join(",".join(map(str, r)) for r in symbols[rows])  # noqa: E731
+    found = {}
+    for o in range(machine.answers.shape[2]):
+        answers = machine.answers[:, :, o]
+        for s in spread:
+            found[f"answer to {show([s])}"] = answers[:, s]
+        found["symbol with the largest answer"] = answers.argmax(1)
+        found["sum of the answers to all symbols"] = answers.sum(1)
+        if len(symbols) <= 8:
+            short = [(a, b) for a in spread for b in spread]
+            short += [(a, b, c) for a, b in short for c in spread] if len(symbols) <= 2 else []
+            for word in short:
+                found[f"answer after {show(list(word))}"] = _outputs(net, h, symbols[list(word)][None])[:, 0, -1, o]
+        few = spread[:: max(1, len(spread) // 6)] if len(spread) > 8 else spread
+        runs = {f"{show([s])} repeated": symbols[[s] * task.T] for s in [*few, len(symbols) - 1]}
+        if len(symbols) <= 4:
+            runs |= {f"{show([r])} then {show([s])} repeated": symbols[[r] + [s] * task.T] for r in spread for s in spread}
+        long = {name: _outputs(net, h, word[None])[:, 0, :, o] for name, word in runs.items()}
+        times = {}
+        for name, out in long.items():
+            values = np.unique(out)[:3] if len(np.unique(out)) <= 8 else []
+            for value in values:
+                times[f"steps until the answer is {value} with {name}"] = _first(out == value)
+                times[f"as before, 0 if never ({value} with {name})"] = _first(out == value) % (out.shape[1] + 1)
+            if len(values):
+                found[f"sum of the answers to {name}"] = out.sum(1)
+        found |= times
+        keys = [k for k in times if k.startswith("steps")]
+        if len(symbols) <= 2:
+            found |= {f"{a} minus {b}": times[a] - times[b] for i, a in enumerate(keys) for b in keys[:i]}
+        zeros = long[f"{show([zero])} repeated"]
+        if set(np.unique(zeros)) <= {0, 1}:
+            for m in (2, 3, 4):
+                found[f"answers to {m} zeros as a binary number"] = zeros[:, :m] @ 2 ** np.arange(m)[::-1]
+    kept, seen = {}, set()
+    for name, values in found.items():
+        rank = np.unique(values, return_inverse=True)[1].reshape(-1)
+        for title, vector in ((name, values), (f"rank of the {name}", rank)):
+            if vector.tobytes() not in seen and len(np.unique(vector)) > 1:
+                seen.add(vector.tobytes())
+                kept[title] = vector.astype(np.int64)
+    return kept
+
+
+def choices(labels, states, most=10):
+    """Sets of one, two or three labels that tell all states apart, as lists of names, in the order in which to try them."""
+    names = list(labels)
+    reach = {n: int(np.ptp(labels[n])) for n in names}
+    distinct = lambda group: len(np.unique(np.stack([labels[n] for n in group]), axis=1).T) == states  # noqa: E731
+    if states == 1:
+        return [()]
+    single = sorted((n for n in names if distinct([n])), key=lambda n: (reach[n], abs(int(labels[n].min()))))
+    single = single[:most]
+    small = [n for n in names if reach[n] <= max(3, states // 2)][:40]
+    pairs = [(a, b) for i, a in enumerate(small) for b in small[:i] if distinct([a, b])]
+    pairs = sorted(pairs, key=lambda pair: sum(reach[n] for n in pair))[:most]
+    triples = []
+    if not pairs and states <= 64:
+        tiny = [n for n in small if reach[n] <= 3][:20]
+        triples = [
+            (a, b, c) for i, a in enumerate(tiny) for j, b in enumerate(tiny[:i]) for c in tiny[:j] if distinct([a, b, c])
+        ]
+    return [(n,) for n in single] + pairs + triples[:most]

@@ -1,0 +1,195 @@
+"""From hidden states to a finite machine: two states are one if the network answers alike on all that may still come.
+
+This is active learning of an automaton with the network as the oracle (Angluin 1987; Weiss, Goldberg and Yahav 2018). A
+sequence has T steps, so states reached after d steps need to agree on T - d further answers only: the machine is a cover
+automaton (Câmpeanu, Sântean and Yu 2001).
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+TOLERANCES = (0.0, 0.01, 0.02, 0.04)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A Mealy machine: reads a symbol, answers, moves. State 0 is the start.
+
+    Attributes:
+        symbols: (alphabet, inputs), int64.
+        answers: (states, alphabet, outputs), int64.
+        moves: (states, alphabet), int64.
+        sure: (states, alphabet), whether the next state agrees with the hidden state in all answers that were asked, beyond
+            the end of the sequence as well.
+        hidden: a hidden state of the network for each state, (states, n).
+    """
+
+    symbols: np.ndarray
+    answers: np.ndarray
+    moves: np.ndarray
+    sure: np.ndarray
+    hidden: np.ndarray
+
+    def __len__(self):
+        return len(self.moves)
+
+    def index(self, x):
+        """The symbols x (…, inputs) as rows of `symbols`."""
+        low, base = self.symbols[0], self.symbols[-1] - self.symbols[0] + 1
+        return np.ravel_multi_index(tuple(np.moveaxis(x - low, -1, 0)), tuple(base))
+
+    def states(self, x):
+        """States (N, T) before each symbol of x (N, T, inputs)."""
+        symbol, state, out = self.index(x), np.zeros(len(x), int), []
+        for t in range(x.shape[1]):
+            out.append(state)
+            state = self.moves[state, symbol[:, t]]
+        return np.stack(out, 1)
+
+    def __call__(self, x):
+        """Answers (N, T, outputs) to x (N, T, inputs)."""
+        return self.answers[self.states(x), self.index(x)]
+
+
+class Questions:
+    """The words that hidden states are asked about, and at which step each answer comes."""
+
+    def __init__(self, task, seed, single=48, random=24):
+        """All short words if there are few; else `single` symbols, some repeated, and `random` long words."""
+        symbols, rng, length = task.symbols, np.random.default_rng(seed), min(task.T - 1, 9)
+        spread = np.unique(np.linspace(0, len(symbols) - 1, single).astype(int))
+        self.tree = symbols if len(symbols) == 2 else None
+        self.length = length
+        repeated = symbols[spread[np.linspace(0, len(spread) - 1, min(8, len(spread))).astype(int)]]
+        few = random if len(symbols) <= 20 else random // 3
+        drawn = symbols[rng.integers(0, len(symbols), (few if len(symbols) > 1 else 0, length))]
+        words = np.concatenate([np.repeat(repeated[:, None], length, 1), drawn])
+        self.words = [symbols[spread][:, None], words]
+        if self.tree is not None:
+            self.steps = np.concatenate([np.full(2**t, t) for t in range(1, length + 1)])
+        else:
+            self.steps = np.concatenate([np.tile(np.arange(1, w.shape[1] + 1), len(w)) for w in self.words])
+
+    def ask(self, net, h):
+        """Answers (M, questions, outputs), int16, of the network in the hidden states h (M, n)."""
+        many = max(1, 200_000 // len(self.steps))
+        return np.concatenate([self._ask(net, h[i : i + many]) for i in range(0, len(h), many)])
+
+    def _ask(self, net, h):
+        rows = []
+        if self.tree is not None:
+            h = h[:, None]
+            for _ in range(self.length):
+                h = np.stack([net.step(h, np.broadcast_to(s, (*h.shape[:2], len(s)))) for s in self.tree], 2)
+                h = h.reshape(len(h), -1, h.shape[-1])
+                rows.append(net.read(h))
+        else:
+            for words in self.words:
+                state, answers = np.repeat(h[:, None], len(words), 1), []
+                for t in range(words.shape[1]):
+                    state = net.step(state, np.broadcast_to(words[:, t], (len(h), *words[:, t].shape)))
+                    answers.append(net.read(state))
+                rows.append(np.stack(answers, 2).reshape(len(h), -1, answers[0].shape[-1]))
+        return np.rint(np.concatenate(rows, 1)).clip(-30000, 30000).astype(np.int16)
+
+
+def _match(rows, known, tolerance):
+    """For each of rows (U, L) the first of known (S, L) that differs in at most that share of the answers, or -1."""
+    if not len(known):
+        return np.full(len(rows), -1)
+    if tolerance == 0:
+        first = {}
+        for s, row in enumerate(known):
+            first.setdefault(row.tobytes(), s)
+        return np.array([first.get(row.tobytes(), -1) for row in rows])
+    found = np.full(len(rows), -1)
+    for u, row in enumerate(rows):
+        close = np.flatnonzero((known != row).mean(1) <= tolerance)
+        found[u] = close[0] if len(close) else -1
+    return found
+
+
+def merge(net, task, tolerance=0.0, *, limit=400, seed=0):
+    """Merge the network's hidden states by behaviour, breadth first from its start.
+
+    Args:
+        net: a `networks.Net`.
+        task: gives symbols and T; its answers are not used.
+        tolerance: share of answers in which two states may differ and still be one.
+        limit: give up at more states than this.
+        seed: of the random questions.
+
+    Returns:
+        A `Machine`, or None beyond the limit.
+    """
+    questions, symbols = Questions(task, seed), task.symbols
+    hidden, rows = [net.start], [questions.ask(net, net.start[None])[0]]
+    answers, moves, sure, frontier = [], [], [], [0]
+    for depth in range(task.T):
+        h = np.repeat(np.stack([hidden[s] for s in frontier]), len(symbols), 0)
+        h = net.step(h, np.tile(symbols, (len(frontier), 1)))
+        answers.append(np.rint(net.read(h)).astype(int).reshape(len(frontier), len(symbols), -1))
+        seen = questions.steps < task.T - depth
+        target, full, fresh = np.zeros(len(h), int), np.zeros(len(h), bool), []
+        if seen.any():
+            asked = questions.ask(net, h)
+            distinct, first, which = np.unique(
+                asked[:, seen].reshape(len(h), -1), axis=0, return_index=True, return_inverse=True
+            )
+            order = np.argsort(first)
+            known = np.stack(rows)[:, seen].reshape(len(rows), -1)
+            place = _match(distinct, known, tolerance)
+            for u in order:
+                if place[u] < 0 and tolerance and fresh:
+                    new = _match(
+                        distinct[u : u + 1], np.stack([rows[s] for s in fresh])[:, seen].reshape(len(fresh), -1), tolerance
+                    )
+                    place[u] = fresh[new[0]] if new[0] >= 0 else -1
+                if place[u] < 0:
+                    place[u] = len(rows)
+                    fresh.append(len(rows))
+                    rows.append(asked[first[u]])
+                    hidden.append(h[first[u]])
+                    if len(rows) > limit:
+                        return None
+            target = place[which.reshape(-1)]
+            whole = np.stack(rows).reshape(len(rows), -1)
+            full = (asked.reshape(len(h), -1) != whole[target]).mean(1) <= tolerance
+        moves.append(target.reshape(len(frontier), -1))
+        sure.append(full.reshape(len(frontier), -1))
+        frontier = fresh
+        if not frontier:
+            break
+    return Machine(symbols, *(np.concatenate(part) for part in (answers, moves, sure)), np.stack(hidden))
+
+
+def minimal(machine):
+    """The smallest machine with the same answers (Moore 1956): states are told apart until nothing changes."""
+    classes = np.unique(machine.answers.reshape(len(machine), -1), axis=0, return_inverse=True)[1].reshape(-1)
+    while True:
+        view = np.concatenate([classes[:, None], classes[machine.moves]], 1)
+        finer = np.unique(view, axis=0, return_inverse=True)[1].reshape(-1)
+        if finer.max() == classes.max():
+            break
+        classes = finer
+    first = np.unique(classes, return_index=True)[1]
+    keep = np.sort(first)  # in order of first appearance, so that the start stays state 0
+    name = np.searchsorted(keep, first)[classes]
+    parts = machine.answers[keep], name[machine.moves[keep]], machine.sure[keep], machine.hidden[keep]
+    return replace(machine, answers=parts[0], moves=parts[1], sure=parts[2], hidden=parts[3])
+
+
+def extract(net, task, x, y, *, seed=0, tolerances=TOLERANCES, limit=400):
+    """Over several tolerances the smallest machine that agrees with the data x, y; else the one with fewest errors.
+
+    Returns:
+        The machine (None if none stays within `limit` states) and the share of its answers that are wrong.
+    """
+    best, key = None, (2.0, 0)
+    for tolerance in tolerances:
+        machine = merge(net, task, tolerance, limit=limit, seed=seed)
+        if machine is not None:
+            error = float((machine(x) != y).any(2).mean())
+            best, key = min((best, key), (machine, (error, len(machine))), key=lambda pair: pair[1])
+    return best, key[0]

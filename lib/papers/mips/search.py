@@ -1,0 +1,160 @@
+"""Find the shortest expressions that fit a table: all of them from the bottom up, one kept for each distinct set of values.
+
+Expressions with the same values on all rows are the same here (observational equivalence: Udupa et al. 2013, Albarghouthi,
+Gulwani and Kincaid 2013). Beyond the enumerated sizes the target leads: what must be added to this expression, what is left
+after that guard (Alur, Radhakrishna and Udupa 2017).
+"""
+
+import functools
+import itertools
+
+import numpy as np
+
+from .expressions import OPERATORS, leaves
+
+COMMUTE = {"+", "*", "==", "!=", "min", "max"}
+LIMIT = 1_000_000  # larger values are not followed
+
+
+class Bank:
+    """All expressions of up to `size` leaves over given leaves, distinct on the rows.
+
+    Attributes:
+        expressions: list of them, shortest first.
+        values: (expressions, rows), int64.
+        sizes: leaves of each, (expressions,).
+    """
+
+    def __init__(self, leaf_values, rows, *, size=3, most=12000):
+        """`leaf_values` maps names and numbers to arrays (rows,) or numbers."""
+        self.weights = np.random.default_rng(0).integers(1, 2**62, rows, dtype=np.uint64)
+        self.expressions, self.values, self.sizes, self._known = [], np.zeros((0, rows), np.int64), np.zeros(0, int), set()
+        first = [(leaf, np.broadcast_to(np.asarray(v, np.int64), rows)) for leaf, v in leaf_values.items()]
+        self._add([e for e, _ in first], np.stack([v for _, v in first]), 1, most)
+        self._unary(1, most)
+        for total in range(2, size + 1):
+            for left in range(1, total):
+                self._pairs(left, total - left, most)
+            if total < size:
+                self._unary(total, most)
+
+    def codes(self, values):
+        """A number (…,), uint64, for each row of values; linear, so sums of values have sums of codes."""
+        return values.astype(np.uint64) @ self.weights[: values.shape[-1]]
+
+    def _add(self, expressions, values, size, most):
+        if not len(values):
+            return
+        fits = (np.abs(values) < LIMIT).all(1)
+        codes = self.codes(values)
+        picked = []
+        for i in np.flatnonzero(fits):
+            code = int(codes[i])
+            if code not in self._known and len(self._known) < most:
+                self._known.add(code)
+                picked.append(i)
+        self.expressions += [expressions(i) if callable(expressions) else expressions[i] for i in picked]
+        self.values = np.concatenate([self.values, values[picked]])
+        self.sizes = np.concatenate([self.sizes, np.full(len(picked), size)])
+
+    def _unary(self, size, most):
+        at = np.flatnonzero(self.sizes == size)
+        for op in ("abs", "neg"):
+            self._add([(op, self.expressions[i]) for i in at], OPERATORS[op](self.values[at]), size, most)
+
+    def _pair(self, op, first, second, i):
+        return (op, self.expressions[first[i // len(second)]], self.expressions[second[i % len(second)]])
+
+    def _pairs(self, left, right, most):
+        a, b = np.flatnonzero(self.sizes == left), np.flatnonzero(self.sizes == right)
+        constant = (self.values == self.values[:, :1]).all(1) & (self.values[:, 0] > 0)
+        for op in ("+", "-", "%", "//", "<", "==", "!=", "min", "max", "*"):
+            if op in COMMUTE and left > right:
+                continue
+            second = b[constant[b]] if op in ("%", "//") else b
+            if not len(second) or len(self._known) >= most:
+                continue
+            for part in np.array_split(a, -(-len(a) * len(second) // 50_000)):
+                if not len(part):
+                    continue
+                values = OPERATORS[op](self.values[part][:, None], self.values[second][None]).reshape(
+                    -1, self.values.shape[1]
+                )
+                make = functools.partial(self._pair, op, part, second)
+                self._add(make, values.astype(np.int64), left + right, most)
+
+    def find(self, target, rows=None, deep=True):
+        """The shortest expression found whose values are `target` (rows,) on the rows of the mask; None if there is none."""
+        rows = np.ones(len(target), bool) if rows is None else rows
+        if not rows.any():
+            return 0
+        values, target = self.values[:, rows], target[rows]
+        exact = np.flatnonzero((values == target).all(1))
+        if len(exact):
+            return self.expressions[exact[0]]
+        found = [self._sum(values, target), self._modular(values, target), self._compare(values, target)]
+        found = [e for e in found if e is not None]
+        if not found and deep:
+            found = [e for e in [self._guarded(values, target)] if e is not None]
+        return min(found, key=leaves, default=None)
+
+    def _sum(self, values, target):
+        """target = p + q or p - q."""
+        codes, best = self.codes(values), None
+        order = np.argsort(codes, kind="stable")
+        with np.errstate(over="ignore"):
+            goal = self.codes(target)
+            for op, wanted in (("+", goal - codes), ("-", codes - goal)):
+                place = np.searchsorted(codes[order], wanted).clip(max=len(codes) - 1)
+                other = order[place]
+                for i in np.flatnonzero(codes[other] == wanted):
+                    size = self.sizes[i] + self.sizes[other[i]]
+                    if (best is None or size < best[0]) and np.array_equal(
+                        OPERATORS[op](values[i], values[other[i]]), target
+                    ):
+                        best = size, (op, self.expressions[i], self.expressions[other[i]])
+        return best and best[1]
+
+    def _modular(self, values, target):
+        """target = p % c or p // c for a number c."""
+        constant = np.flatnonzero((self.values == self.values[:, :1]).all(1) & (self.values[:, 0] > 1) & (self.sizes <= 2))
+        best = None
+        for c, op in itertools.product(constant, ("%", "//")):
+            rough = OPERATORS[op](values[:, :12], self.values[c, 0]) == target[:12]
+            for i in np.flatnonzero(rough.all(1)):
+                size = self.sizes[i] + self.sizes[c]
+                if (best is None or size < best[0]) and np.array_equal(OPERATORS[op](values[i], self.values[c, 0]), target):
+                    best = size, (op, self.expressions[i], self.expressions[c])
+        return best and best[1]
+
+    def _compare(self, values, target):
+        """target = p op q for an operator that cannot be undone, p or q short."""
+        short = np.flatnonzero(self.sizes <= 2)[:300]
+        truth = np.isin(target, (0, 1)).all()
+        few = np.linspace(0, len(target) - 1, 10).astype(int)
+        best = None
+        for op in ("<", "==", "!=", "min", "max", "*") if truth else ("min", "max", "*"):
+            for swap in (False, True) if op == "<" else (False,):
+                for i in short:
+                    pair = (values[:, few], values[i, few]) if swap else (values[i, few], values[:, few])
+                    for j in np.flatnonzero((OPERATORS[op](*pair) == target[few]).all(1)):
+                        size = self.sizes[i] + self.sizes[j]
+                        p, q = (j, i) if swap else (i, j)
+                        if (best is None or size < best[0]) and np.array_equal(OPERATORS[op](values[p], values[q]), target):
+                            best = size, (op, self.expressions[p], self.expressions[q])
+        return best and best[1]
+
+    def _guarded(self, values, target):
+        """target = p if g else q."""
+        guards = np.flatnonzero(np.isin(values, (0, 1)).all(1) & (values != values[:, :1]).any(1))[:400]
+        if not len(guards):
+            return None
+        g = values[guards].astype(np.float32)
+        misses = (values != target).astype(np.float32)
+        yes, no = misses @ g.T == 0, misses @ (1 - g).T == 0  # (expressions, guards)
+        both = np.flatnonzero(yes.any(0) & no.any(0))
+        if not len(both):
+            return None
+        p, q = yes[:, both].argmax(0), no[:, both].argmax(0)
+        k = (self.sizes[p] + self.sizes[q] + self.sizes[guards[both]]).argmin()
+        return ("if", self.expressions[guards[both[k]]], self.expressions[p[k]], self.expressions[q[k]])

@@ -1,0 +1,418 @@
+"""The paper's road: normal forms, lattices, tables of whole numbers and the three regressions."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lib.kernels.rnn import random_recurrent
+from lib.papers.mips import lattice, normal, regression
+from lib.papers.mips.tasks import TASKS
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def affine(W, U, b, V, c, start=None):
+    return normal.Network(((np.concatenate([W, U], 1), b),), ((V, c),), start)
+
+
+def random_net(seed=0, n=3, d=2, o=2, width=5):
+    draw = rng(seed).normal
+    transition = ((draw(size=(width, n + d)), draw(size=width)), (draw(size=(n, width)) / 3, draw(size=n)))
+    readout = ((draw(size=(width, n)), draw(size=width)), (draw(size=(o, width)), draw(size=o)))
+    return normal.Network(transition, readout, draw(size=n))
+
+
+def newton(disguise=True):
+    """v += x, p += v, y = p, in coordinates that hide it."""
+    net = affine([[1, 0], [1, 1]], [[1], [1]], np.zeros(2), [[0, 1]], np.zeros(1))
+    return net.change(np.array([[0.7, -0.4], [0.3, 1.1]]), [0.37, -1.2]) if disguise else net
+
+
+def whole(seed, low, high, shape=(300, 8, 1)):
+    return rng(seed).integers(low, high + 1, shape)
+
+
+# --- networks and normal forms
+
+
+def test_a_member_of_a_stack_is_the_same_network_in_plain_units():
+    stack = random_recurrent(3, (4, 6, 3), (3, 5, 2), seed=1, dtype=torch.float64)
+    x = rng().normal(size=(7, 5, 1))
+    net = normal.network(stack, 1, 4.0, 10.0)
+    wanted = stack(torch.tensor(x / 4))[1].numpy() * 10
+    np.testing.assert_allclose(net(x), wanted, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(net.states(x), 4 * stack.states(torch.tensor(x / 4))[1].numpy(), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_affine_symmetry_keeps_all_answers_and_moves_the_states(seed):
+    net, x = random_net(seed), rng(seed).normal(size=(20, 6, 2))
+    A, s = rng(seed + 9).normal(size=(3, 3)), rng(seed + 10).normal(size=3)
+    changed = net.change(A, s)
+    np.testing.assert_allclose(changed(x), net(x), rtol=1e-8, atol=1e-8)
+    np.testing.assert_allclose(changed.states(x), net.states(x) @ A.T + s, rtol=1e-8, atol=1e-8)
+
+
+def test_normalizers_other_than_rounding_keep_the_function():
+    for net, x in ((random_net(4), rng(4).normal(size=(50, 6, 2))), (newton(), whole(1, -5, 5))):
+        for name, stage in normal.normalise(net, x).items():
+            if name not in ("quantised", "de-bias"):
+                np.testing.assert_allclose(stage(x), net(x), rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+def test_whitened_states_have_unit_moments():
+    net, x = newton(), whole(2, -5, 5)
+    h = normal.whiten(net, x).states(x).reshape(-1, 2)
+    np.testing.assert_allclose(h.T @ h / len(h), np.eye(2), atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    "J",
+    [
+        np.diag([0.0, 2.0, 4.0]),
+        np.array([[0.0, 1, 0], [0, 0, 1], [0, 0, 0]]),
+        np.array([[1.0, 1, 0], [0, 1, 0], [0, 0, 3]]),
+        np.array([[1.0, 1, 0], [0, 1, 0], [0, 0, 1]]),
+        np.zeros((3, 3)),
+    ],
+)
+def test_jordan_form_of_disguised_matrices(J):
+    for seed in range(3):
+        A = np.linalg.qr(rng(seed).normal(size=(3, 3)))[0]
+        net = affine(A @ J @ A.T, rng(seed).normal(size=(3, 1)), np.zeros(3), np.ones((1, 3)), np.zeros(1))
+        W = normal.jordan(net).weights()[0]
+        np.testing.assert_allclose(np.sort(np.diag(W)), np.sort(np.diag(J)), atol=1e-6)
+        above = abs(np.diag(W, 1))
+        assert abs(W - np.diag(np.diag(W)) - np.diag(np.diag(W, 1), 1)).max() < 1e-6
+        assert sorted(above.round(5)) == sorted(np.diag(J, 1))
+
+
+def test_jordan_form_keeps_a_conjugate_pair_real():
+    turn = np.array([[0.5, -0.87], [0.87, 0.5]])
+    A = np.array([[2.0, 0.3], [0.1, 0.5]])
+    W = normal.jordan(
+        affine(A @ turn @ np.linalg.inv(A), np.ones((2, 1)), np.zeros(2), np.ones((1, 2)), np.zeros(1))
+    ).weights()[0]
+    assert W[0, 0] == pytest.approx(0.5)
+    assert abs(W[0, 1]) == pytest.approx(0.87)
+    assert W[0, 1] == pytest.approx(-W[1, 0])
+
+
+def test_toeplitz_lets_the_input_enter_one_unit_with_weight_one():
+    J = np.array([[0.0, 1, 0], [0, 0, 1], [0, 0, 0]])
+    for U in ([[0.3], [-2.0], [0.7]], [[0.3], [0.7], [0.0]]):
+        net = affine(J, U, np.zeros(3), np.ones((1, 3)), np.zeros(1))
+        W, entered, *_ = normal.toeplitz(net).weights()
+        np.testing.assert_allclose(W, J, atol=1e-10)
+        np.testing.assert_allclose(np.sort(entered.ravel()), [0, 0, 1], atol=1e-10)
+
+
+def test_debias_moves_what_f_never_reads_and_rounding_rounds():
+    net = affine([[1, 0], [0, 0]], [[1], [2]], [3.0, 0.5], [[1, 4]], [0.25])
+    done = normal.debias(net)
+    x = whole(3, 0, 4)
+    np.testing.assert_allclose(done(x), net(x), atol=1e-12)
+    np.testing.assert_allclose(done.transition[0][1], [3, 0], atol=1e-12)
+    np.testing.assert_allclose(done.readout[0][1], [2.25], atol=1e-12)
+    near = normal.quantise(affine([[0.995]], [[1.02]], [0.0], [[2.0]], [0.0]))
+    assert near.weights()[0] == 1
+    assert near.weights()[1] == 1.02
+
+
+def recurrences():
+    shift = np.diag(np.ones(2), -1)  # (x_t, x_{t-1}, x_{t-2})
+    first = np.array([[1.0], [0], [0]])
+    one = np.ones(1)
+    return {
+        "sum of the last three": affine(shift, first, np.zeros(3), np.ones((1, 3)), 0 * one),
+        "the one before the last": affine(shift, first, np.zeros(3), [[0, 0, 1]], 0 * one),
+        "free body": newton(False),
+        "gravity": affine([[1, 0], [1, 1]], [[1], [1]], [-1, -1], [[0, 1]], 0 * one),
+        "spring": affine([[1, -1], [1, 0]], [[1], [1]], np.zeros(2), [[0, 1]], 0 * one),
+        "not": affine([[0]], [[-1]], one, [[1]], 0 * one),
+        "alternate": affine([[-1]], [[0]], one, [[1]], 0 * one, one),
+        "two outputs": affine([[1, -1], [1, 2]], [[1, 0], [0, 1]], np.zeros(2), np.eye(2), np.zeros(2)),
+    }
+
+
+@pytest.mark.parametrize("name", recurrences())
+def test_observer_form_is_whole_and_is_the_program(name):
+    net = recurrences()[name]
+    A = np.linalg.qr(rng(5).normal(size=(net.size, net.size)))[0] @ np.diag(np.linspace(0.5, 2, net.size))
+    hidden = net.change(A, rng(6).normal(size=net.size))
+    x = whole(7, -3, 6, (200, 12, net.weights()[1].shape[1]))
+    form = normal.observer(hidden)
+    np.testing.assert_allclose(form(x), net(x), atol=1e-6)
+    assert normal.integer_share(form, 1e-6) == 1
+    assert normal.integer_share(hidden) < 1
+    assert regression.affine_program(form).wrong(x, np.round(net(x))) == 0
+
+
+def test_observer_form_drops_what_no_output_shows():
+    net = affine(np.diag([1.0, 0.5]), [[1], [1]], np.zeros(2), [[1, 0]], np.zeros(1))
+    form, x = normal.observer(net), whole(1, 0, 5)
+    assert form.size == 1
+    np.testing.assert_allclose(form(x), net(x), atol=1e-9)
+    with pytest.raises(ValueError, match="expected one layer"):
+        normal.observer(random_net())
+
+
+# --- lattices
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 4))
+def test_reduction_keeps_the_lattice_and_shortens_it(seed, n):
+    draw = rng(seed)
+    basis = np.eye(n) + 0.2 * draw.normal(size=(n, n))
+    mixed = basis.copy()
+    for _ in range(6):
+        if n > 1:
+            i, j = draw.choice(n, 2, replace=False)
+            mixed[i] += draw.integers(-2, 3) * mixed[j]
+    done = lattice.reduce_basis(mixed)
+    times = done @ np.linalg.inv(mixed)
+    np.testing.assert_allclose(times, np.round(times), atol=1e-6)
+    assert abs(np.linalg.det(done)) == pytest.approx(abs(np.linalg.det(mixed)), rel=1e-6)
+    assert np.linalg.norm(done) <= np.linalg.norm(mixed) + 1e-9
+
+
+def test_encoding_and_decoding_are_inverse_on_the_lattice():
+    found = lattice.Lattice(np.array([[0.4, 0.1], [-0.2, 0.9]]), np.array([3.0, -1.0]))
+    z = rng().integers(-9, 9, (100, 2))
+    assert (found.encode(found.decode(z)) == z).all()
+    assert found.rounding(found.decode(z)) < 1e-12
+    assert found.rounding(rng().normal(size=(4000, 2)) * 50) == pytest.approx(0.25, abs=0.01)
+    assert found.description_length(found.decode(np.zeros((5, 2)))) == pytest.approx(0, abs=1e-9)
+
+
+def test_gcd_of_the_worked_line():
+    points = np.array([[1.7], [3.2], [6.2], [7.7]])
+    found = lattice.gcd_lattices(points, sample=8)
+    assert any(one.basis[0, 0] == pytest.approx(1.5) for one in found)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_both_finders_recover_a_noisy_lattice(n):
+    draw = rng(n)
+    basis = np.eye(n) + 0.25 * draw.normal(size=(n, n))
+    z = draw.integers(0, 4, (600, n))
+    points = z @ basis + 0.3 + 1e-3 * draw.normal(size=(600, n))
+    best = min(lattice.gcd_lattices(points), key=lambda found: found.description_length(points))
+    assert abs(np.linalg.det(best.basis)) == pytest.approx(abs(np.linalg.det(basis)), rel=0.05)
+    assert best.rounding(points) < 0.01
+    assert len(np.unique(best.encode(points), axis=0)) == len(np.unique(z, axis=0))
+
+
+def test_linear_finder_recovers_the_moves_of_an_affine_network():
+    net, x = newton(), whole(3, -4, 4)
+    rows = lattice.transitions(net.states(x), x, net(x))
+    found = lattice.linear_lattice(*rows[:3])
+    assert found.rounding(rows[2]) < 1e-6
+    blind = affine([[-1]], [[0]], [1.0], [[1]], [0.0])
+    assert lattice.linear_lattice(*lattice.transitions(blind.states(x), x, blind(x))[:3]) is None
+
+
+def test_conflicts_are_keys_with_more_than_one_value():
+    keys = np.array([[0, 1], [0, 1], [1, 1], [1, 1], [2, 0]])
+    values = np.array([[5], [6], [7], [7], [7]])
+    assert lattice.conflicts(keys, values) == (1, 3)
+    table = lattice.Table(keys[:, :1], keys[:, 1:], values, values)
+    assert table.conflicts() == ((1, 3), (0, 3))
+    assert table.mirrored([True]).current.ravel().tolist() == [2, 1, 0, 0, 0]
+
+
+# --- programs and regressions
+
+
+def test_programs_run_as_python_runs_their_text():
+    programs = [
+        regression.Program((0, 1), ("b ^ x0 ^ x1", "int(b + x0 + x1 > 1)"), ("a",), 2),
+        regression.Program((3,), ("abs(a - x) % 4",), ("-a + 2", "int(a in (0, 2))")),
+        regression.Program((0, 0), ("a & (1 - b) | x", "int(a == 0)"), ("2 * a - b",)),
+    ]
+    for program in programs:
+        x = whole(1, 0, 1, (40, 6, program.inputs))
+        scope = {}
+        exec(program.text, scope)
+        lists = [[tuple(v) if program.inputs > 1 else v[0] for v in row] for row in x.tolist()]
+        wanted = np.array([scope["f"](row) for row in lists]).reshape(40, 6, -1)
+        assert (program(x) == wanted).all()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "__import__('os')",
+        "a.b",
+        "a[0]",
+        "open('x')",
+        "(lambda: 1)()",
+        "1.5",
+        "True",
+        "a ** 9",
+        "a < 1 < 2",
+        "[a]",
+        "c",
+        "a;b",
+        "'a'",
+    ],
+)
+def test_the_interpreter_refuses_everything_else(text):
+    with pytest.raises(ValueError, match="text = "):
+        regression.evaluate(text, {"a": 1})
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 4).flatmap(lambda k: st.tuples(st.just(k), st.lists(st.integers(0, 1), min_size=2**k, max_size=2**k))))
+def test_boolean_texts_are_the_function(case):
+    k, truth = case
+    names = "abcd"[:k]
+    index = np.arange(2**k)
+    text = regression.boolean_text(truth, names)
+    values = {name: (index >> i) & 1 for i, name in enumerate(names)}
+    assert (np.broadcast_to(regression.evaluate(text, values), len(index)) == truth).all()
+
+
+def test_boolean_texts_are_short_for_the_adder():
+    index = np.arange(8)
+    ones = sum((index >> i) & 1 for i in range(3))
+    assert regression.boolean_text(ones % 2, "abc") == "a ^ b ^ c"
+    assert regression.boolean_text(ones > 1, "abc") == "int(a + b + c > 1)"
+    assert regression.boolean_text(ones < 1, "abc") == "int(a + b + c < 1)"
+
+
+def clouds(codes, inputs, noise=0.02, seed=0):
+    """Transitions of hidden states around the corners of a skewed square, in the order of the codes (rows, 2)."""
+    corners = np.array([[0.1, 0.0], [1.0, 0.3], [0.2, 1.2], [1.4, 1.1]])
+    return corners[codes[:, 0] + 2 * codes[:, 1]] + noise * rng(seed).normal(size=(len(codes), 2))
+
+
+def test_boolean_regression_finds_the_ripple_carry_adder():
+    before, x = whole(1, 0, 1, (400, 2)), whole(2, 0, 1, (400, 2))
+    total = before[:, 1] + x.sum(1)
+    after = np.stack([total % 2, total // 2], 1)
+    program = regression.boolean_program(clouds(before, x), x, clouds(after, x, seed=1), after[:, :1], np.zeros(2), 2)
+    v = program.outputs[0]
+    w = "ab"[v == "a"]
+    assert program.updates["ab".index(v)] == f"{w} ^ x0 ^ x1"
+    assert program.updates["ab".index(w)] == f"int({w} + x0 + x1 > 1)"
+    long, wanted = TASKS["Binary_Addition"].sample(500, 3)
+    assert program.wrong(long, wanted) == 0
+    assert regression.boolean_program(clouds(before, x), x, clouds(after, x), 1 - x[:, :1], np.zeros(2), 2) is None
+
+
+def test_linear_regression_reads_a_table():
+    z, x = whole(1, 0, 9, (200, 2)), whole(2, 0, 9, (200, 1))
+    new = np.concatenate([z[:, :1] + x, z.sum(1, keepdims=True) + x - 3], 1)
+    program = regression.linear_program(lattice.Table(z, x, new, 2 * new[:, 1:] + 1), np.array([0, 0]))
+    assert program.updates == ("a + x", "a + b + x - 3")
+    assert program.outputs == ("2 * b + 1",)
+
+
+def brute(given, wanted, names):
+    """The first of all postfix expressions of up to four symbols, one by one, that gives the wanted column."""
+    leaves = dict(zip(names, given.T, strict=True)) | {"3": 3 + 0 * wanted, "4": 4 + 0 * wanted}
+    for length in range(1, 5):
+        for symbols in product([*leaves, *regression.UNARY, *regression.PAIRS], repeat=length):
+            stack = []
+            for s in symbols:
+                if s in leaves:
+                    stack.append(leaves[s])
+                elif s in regression.UNARY and stack:
+                    stack.append(regression.UNARY[s](stack.pop()))
+                elif s in regression.PAIRS and len(stack) > 1:
+                    b, a = stack.pop(), stack.pop()
+                    if "%" in s and (b == 0).any():
+                        break
+                    stack.append(regression.PAIRS[s](a, b))
+                else:
+                    break
+            else:
+                if len(stack) == 1 and (stack[0] == wanted).all():
+                    return length
+    return None
+
+
+@pytest.mark.parametrize(
+    "f",
+    [lambda a, x: abs(a - x), lambda a, x: x % 3, lambda a, x: 1 * (a == 0), lambda a, x: a * x + 1, lambda a, x: -x - 100],
+)
+def test_integer_expressions_are_as_short_as_brute_force_finds(f):
+    given = whole(4, 0, 6, (20, 2))
+    wanted = f(*given.T)
+    (text,) = regression.integer_expressions(given, wanted[:, None], ("a", "x"))
+    values = dict(zip("ax", given.T, strict=True))
+    assert (regression.evaluate(text, values) == wanted).all()
+    symbols = sum(text.count(s) for s in ("a", "x", "3", "4", "+", "-", "*", "%", ">", "==", "abs")) - 2 * text.count("abs")
+    assert brute(given, wanted, ("a", "x")) <= 4
+    assert symbols <= brute(given, wanted, ("a", "x")) + text.count("abs")
+
+
+def test_integer_expressions_solve_counting_in_a_ring_and_give_up():
+    given = np.array(list(product(range(3), range(3))))
+    assert regression.integer_expressions(given, (given.sum(1) % 3)[:, None], ("a", "x")) == ["(a + x) % 3"]
+    assert regression.integer_expressions(given, rng(1).integers(0, 10**6, (9, 1)), ("a", "x")) == [None]
+
+
+# --- the whole road
+
+
+@pytest.mark.parametrize(("name", "method"), [("Sum_Last2", "linear"), ("Binary_Addition", "Boolean")])
+def test_trained_networks_go_the_whole_road(name, method):
+    n, width = normal.CURVED.get(name, (normal.AFFINE.get(name), 0))
+    net = normal.small_network(TASKS[name], n, width, members=6, steps=[900, 3000], pool=2048)
+    road = regression.road(TASKS[name], net, sequences=500, fresh=3000)
+    assert road.right["trained"]
+    assert road.solutions["trained"].method == method
+    assert road.program.wrong(*TASKS[name].sample(3000, 99)) == 0
+
+
+def test_the_same_road_on_integer_states_of_a_ring():
+    """States on a line at 0, 1, 2 times 0.7, the sum so far mod 3."""
+    x = whole(5, 0, 2, (400, 6, 1))
+    z = x.cumsum(1) % 3
+    found = regression.solve(0.7 * z + 0.001 * rng().normal(size=z.shape), x, z)
+    assert found.method == "integer"
+    assert found.program.wrong(x, z) == 0
+
+
+def test_untrained_networks_give_nothing():
+    for name in ("Sum_Last2", "Binary_Addition"):
+        n, width = normal.CURVED.get(name, (normal.AFFINE.get(name), 0))
+        net = normal.untrained(TASKS[name], n, width)
+        assert not regression.road(TASKS[name], net, sequences=300, fresh=300).solved
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: affine([[np.nan]], [[1]], [0], [[1]], [0]), "transition W = nan"),
+        (lambda: affine(np.eye(2), np.ones((2, 1)), [0, 0], [[1.0]], [0]), "readout = 1 inputs"),
+        (lambda: normal.Network(((np.eye(2), np.zeros(2)),), ((np.eye(2), np.zeros(2)),)), "transition = 2 inputs"),
+        (lambda: affine([[1]], [[1]], [0], [[1]], [0], [1, 2]), "start = array"),
+        (lambda: newton().states(np.zeros((0, 3, 1))), "x = array of shape"),
+        (lambda: lattice.gcd_lattices(np.zeros((9, 4))), "points = 4 coordinates"),
+        (lambda: lattice.gcd_lattices(np.zeros((9, 2)), sample=2), "sample = 2"),
+        (lambda: lattice.transitions(np.ones((2, 3, 1)), np.ones((2, 4, 1)), np.ones((2, 3, 1))), "hidden, inputs, outputs"),
+        (lambda: lattice.transitions(*[np.ones((2, 3, 1))] * 3, steps=3), "steps = 3"),
+        (lambda: normal.small_network(TASKS["Sum_All"], 0), "hidden = 0"),
+    ],
+)
+def test_bad_input_is_refused_by_name(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
