@@ -3,13 +3,10 @@
 import argparse
 import json
 import sys
-from pathlib import Path
 
 from ...checks import check
-from .scoreboard import board
+from .scoreboard import RECORD, board
 from .tasks import TASKS
-
-RECORD = Path(__file__).with_name("recorded.json")
 
 
 def record(rows):

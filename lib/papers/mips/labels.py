@@ -2,14 +2,12 @@
 
 import numpy as np
 
+from .machine import continuations
+
 
 def _outputs(net, h, words):
-    """Rounded outputs (states, words, steps, o) of the network from the hidden states h (S, n) on words (E, R, inputs)."""
-    state, out = np.repeat(h[:, None], len(words), 1), []
-    for t in range(words.shape[1]):
-        state = net.step(state, np.broadcast_to(words[:, t], (len(h), *words[:, t].shape)))
-        out.append(net.read(state))
-    return np.rint(np.stack(out, 2)).astype(int)
+    """Rounded outputs (states, words, steps, o), int64; see `continuations`."""
+    return np.rint(continuations(net, h, words)).astype(int)
 
 
 def _first(hits):

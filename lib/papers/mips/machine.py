@@ -52,6 +52,15 @@ class Machine:
         return self.answers[self.states(x), self.index(x)]
 
 
+def continuations(net, h, words):
+    """Outputs (states, words, steps, o), not rounded, from the hidden states h (S, n) on the words (E, R, inputs)."""
+    state, out = np.repeat(h[:, None], len(words), 1), []
+    for t in range(words.shape[1]):
+        state = net.step(state, np.broadcast_to(words[:, t], (len(h), *words[:, t].shape)))
+        out.append(net.read(state))
+    return np.stack(out, 2)
+
+
 class Questions:
     """The words that hidden states are asked about, and at which step each answer comes."""
 
@@ -86,11 +95,8 @@ class Questions:
                 rows.append(net.read(h))
         else:
             for words in self.words:
-                state, answers = np.repeat(h[:, None], len(words), 1), []
-                for t in range(words.shape[1]):
-                    state = net.step(state, np.broadcast_to(words[:, t], (len(h), *words[:, t].shape)))
-                    answers.append(net.read(state))
-                rows.append(np.stack(answers, 2).reshape(len(h), -1, answers[0].shape[-1]))
+                answers = continuations(net, h, words)
+                rows.append(answers.reshape(len(h), -1, answers.shape[-1]))
         return np.rint(np.concatenate(rows, 1)).clip(-30000, 30000).astype(np.int16)
 
 

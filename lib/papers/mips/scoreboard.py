@@ -12,6 +12,7 @@ from .programs import KINDS, run_text
 from .synthesis import Result, synthesise
 from .tasks import TASKS
 
+RECORD = Path(__file__).with_name("recorded.json")
 # Task; m if the paper's programs solve it; g if its GPT-4 does; e if what GPT-4 wrote is right on 300 fresh sequences; the
 # smallest hidden size that the paper's search found. Inferred from the authors' public programs, tables and transcripts.
 _PUBLISHED = """
@@ -108,11 +109,6 @@ class Row:
     proved: int
 
     @property
-    def bound(self):
-        """Share of sequences that may still be wrong: none if proved, else less than 3 / fresh (95 % confidence)."""
-        return 0.0 if self.proved else 3 / self.fresh if self.errors == 0 else 1.0
-
-    @property
     def text(self):
         """The program as Python; empty if there is none."""
         return self.result.program.text() if self.result.program else ""
@@ -187,5 +183,5 @@ def count(rows):
 
 def recorded():
     """Boards recorded earlier by `python -m lib.papers.mips`: {seed: {task: {kind, program, errors, hidden}}}."""
-    path = Path(__file__).with_name("recorded.json")
-    return {int(seed): rows for seed, rows in json.loads(path.read_text(encoding="utf-8")).items()} if path.exists() else {}
+    boards = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
+    return {int(seed): rows for seed, rows in boards.items()}
