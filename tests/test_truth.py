@@ -11,6 +11,14 @@ from hypothesis import strategies as st
 from lib.papers import truth
 from lib.papers.truth import language, llama, measure, probes, world
 
+
+def accuracy(X, y, direction):
+    """`measure.accuracies` on sets of one type: X (sets, rows, width), y (rows,) bool, directions (sets, width): (sets,)."""
+    states = X[:, None, None]
+    survey = measure.Survey(states, states, torch.as_tensor(y)[None], ("cities",))
+    return measure.accuracies(survey, direction[:, None])[:, 0, 0]
+
+
 # ---- the world ---------------------------------------------------------------------------------------------------------
 
 
@@ -258,7 +266,7 @@ def test_probes_against_scikit_learn():
         scaled = a / np.sqrt((a**2).mean())
         peer = LogisticRegression(C=1 / (0.05 * len(a)), fit_intercept=False, tol=1e-10, max_iter=1000).fit(scaled, y)
         assert np.allclose(logistic[m], peer.coef_[0], atol=1e-5)
-    right = probes.accuracy(X, y, fisher)
+    right = accuracy(X, y, fisher)
     assert np.allclose(right[0], ((X[0] @ fisher[0] > 0) == y).double().mean())
 
 
@@ -295,7 +303,7 @@ def test_ccs_finds_what_a_statement_and_its_opposite_disagree_on():
     truths = torch.where(y, 1.0, -1.0)[:, None] * direction * 4
     X, opposite = truths + torch.randn(200, 16, generator=generator), -truths + torch.randn(200, 16, generator=generator)
     found = probes.ccs(X[None], opposite[None], y)
-    assert probes.accuracy(X[None], y, found) > 0.98
+    assert accuracy(X[None], y, found) > 0.98
     assert truth.cosine(found[0], direction) > 0.7
     assert truth.cosine(probes.ccs(X[None], opposite[None], ~y)[0], direction) < -0.7  # labels fix the sign
 
@@ -311,7 +319,7 @@ def test_logistic_regression_tends_to_fishers_discriminant():
     X = torch.where(y[:, None], theta, -theta) + torch.randn(count, width, generator=generator) @ mix
     exact = torch.linalg.solve(mix.T @ mix, theta)
     fitted = probes.logistic(X[None], y, 1e-4)[0]
-    assert 0.9 < probes.accuracy(X[None], y, fitted[None]) < 0.95
+    assert 0.9 < accuracy(X[None], y, fitted[None]) < 0.95
     assert truth.cosine(fitted, exact) >= 0.985
     assert truth.cosine(fitted, theta) <= 0.8
 
@@ -495,7 +503,8 @@ def test_steering_by_nothing_and_by_the_difference(readers):
         chances = truth.next_words(r, q, steps, [0, 1])
         assert chances.shape == (3, 8)
         assert (chances.sum(1) <= 1 + 1e-5).all()
-        alone = r.answers([q])
+        tokens = r.pose([q])
+        alone = r.run(tokens)[0][0, tokens.answer]
         assert chances[0, list(world.COUNTRIES).index(q.answer)] == pytest.approx(alone.item(), abs=1e-6)
 
 

@@ -165,12 +165,6 @@ class Language:
                 states.append(torch.stack([seen[i] for i in range(self.depth)]))
         return torch.cat(chances), torch.cat(states, 1) if at is not None else None
 
-    def answers(self, questions, **edits):
-        """P(right continuation) of each question, (questions,). `edits` as for `run`, at the context's last word."""
-        tokens = self.pose(questions)
-        chances, _ = self.run(tokens, place=tokens.word, **edits)
-        return chances.gather(1, tokens.answer[:, None])[:, 0]
-
     def states(self, statements):
         """States at the statements' last word after every block, (blocks, statements, width), float32."""
         tokens = self.read(statements)

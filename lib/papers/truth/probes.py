@@ -90,8 +90,3 @@ def ccs(X, opposite, y, restarts=8, steps=300, rate=1e-2, decay=0.1, seed=0):
     w = w.detach()[torch.arange(len(w)), :, losses.argmin(1)]
     agree = (torch.einsum("gnd,gd->gn", a - b, w) * signs).mean(1)
     return w * torch.where(agree < 0, -1.0, 1.0)[:, None]
-
-
-def accuracy(X, y, direction):
-    """Share of rows on the right side, (sets,)."""
-    return (torch.einsum("gnd,gd->gn", X, direction) * _signs(X, y) > 0).to(X.dtype).mean(1)
