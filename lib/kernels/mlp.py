@@ -5,6 +5,7 @@ each other and form a *group*, so that a group's layers are strided views into t
 serves all its members.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import ClassVar, Self
@@ -14,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..checks import check
-from .problems import ACTIVATIONS, LOSSES, Problem, unpack
+from .problems import ACTIVATIONS, LOSSES, Problem, draw_rows, unpack
 from .tensors import check_tensor
 
 
@@ -265,3 +266,93 @@ class Regression(Problem):
                     delta = torch.bmm(layers[depth][0].mT, delta).mul_(slopes[depth - 1])
             start += members
         return torch.cat(losses), grad
+
+
+@dataclass(frozen=True)
+class Minibatches(Problem):
+    """A stack of MLPs of one architecture that learn to classify, each from minibatches of its own rows.
+
+    Every step draws `batch` rows for each member, with replacement (`problems.draw_rows`).
+
+    Attributes:
+        stack: the networks, one group.
+        x: (members, rows, any), of any dtype: raw inputs; a member has `counts` rows, the rest is padding.
+        y: class numbers (members, rows), int64.
+        counts: rows of each member, (members,) int64.
+        read: function of raw inputs (…, any) giving what the networks see, (…, in), in the stack's dtype.
+        batch: rows in a step.
+        seed: of the draws.
+        members: which members of the whole these are, int64 (members,) on the CPU, so that each draws as in company; None
+            for all.
+    """
+
+    stack: Stack
+    x: Tensor
+    y: Tensor
+    counts: Tensor
+    read: Callable[[Tensor], Tensor]
+    batch: int
+    seed: int = 0
+    members: Tensor | None = None
+
+    def __post_init__(self):
+        check("batch", self.batch, int, low=1)
+        check("seed", self.seed, int, low=0)
+        check_tensor("x", self.x, 3, floating=False)
+        members, rows = self.x.shape[:2]
+        for name, shape in (("y", (members, rows)), ("counts", (members,))):
+            value = check_tensor(name, getattr(self, name), floating=False)
+            if value.dtype != torch.int64 or tuple(value.shape) != shape:
+                raise ValueError(f"{name} = {value.dtype}, shape {tuple(value.shape)}: expected int64, shape {shape}")
+        if len(self.stack.groups) != 1 or self.stack.members != members:
+            raise ValueError(f"stack = groups {self.stack.groups}: expected one of {members} members")
+        if self.members is None:
+            object.__setattr__(self, "members", torch.arange(members))
+
+    @property
+    def theta(self) -> Float[Tensor, " total"]:  # type: ignore[override]
+        return self.stack.theta
+
+    @property
+    def sizes(self) -> Int[Tensor, " members"]:
+        return self.stack.sizes
+
+    @property
+    def working_set(self) -> int:
+        return 3 * self.batch * sum(self.stack.groups[0][1])
+
+    def with_theta(self, theta: Float[Tensor, " total"]) -> Self:
+        return replace(self, stack=replace(self.stack, theta=theta))
+
+    def select(self, members: Int[Tensor, " kept"]) -> Self:
+        rows = {name: getattr(self, name)[members] for name in ("x", "y", "counts")}
+        return replace(self, stack=self.stack.select(members), members=self.members[members.cpu()], **rows)
+
+    def picks(self, start: int, stop: int) -> Int[Tensor, "steps members batch"]:
+        """The rows of the steps from `start` to `stop`, int64, on the CPU."""
+        counts = torch.ones(int(self.members.max()) + 1, dtype=torch.int64)
+        counts[self.members] = self.counts.cpu()
+        return draw_rows(self.seed, range(start, stop), counts, self.batch)[:, self.members]
+
+    def _batch(self, step):
+        """The members with the rows of a step."""
+        rows = self.picks(step, step + 1)[0].to(self.x.device)
+        members = torch.arange(len(rows), device=rows.device)[:, None]
+        return Regression(self.stack, self.read(self.x[members, rows]), self.y[members, rows], "cross_entropy")
+
+    def _all(self, member):
+        """One member with all its rows."""
+        one, n = slice(member, member + 1), int(self.counts[member])
+        stack = self.stack.select(torch.tensor([member]))
+        return Regression(stack, self.read(self.x[one, :n]), self.y[one, :n], "cross_entropy")
+
+    def losses(self, step: int | None = None) -> Float[Tensor, " members"]:
+        if step is not None:
+            return self._batch(step).losses()
+        return torch.cat([self._all(member).losses() for member in range(len(self.x))])
+
+    def gradient(
+        self, theta: Float[Tensor, " total"], step: int | None = None
+    ) -> tuple[Float[Tensor, " members"], Float[Tensor, " total"]]:
+        """As `Problem.gradient`, by hand."""
+        return super().gradient(theta) if step is None else self._batch(step).gradient(theta)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -50,6 +51,17 @@ def unpack(block: Float[Tensor, "members count"], shapes) -> list[Tensor]:
     counts = [prod(shape) for shape in shapes]
     pieces = block[:, : sum(counts)].split(counts, 1)
     return [piece.view(len(piece), *shape) for piece, shape in zip(pieces, shapes, strict=True)]
+
+
+def draw_rows(seed: int, steps: range, counts: Int[Tensor, " members"], batch: int) -> Int[Tensor, "steps members batch"]:
+    """Minibatches: `batch` row numbers below each of `counts`, with replacement, for each step; int64, on the CPU.
+
+    A draw depends on the seed, the step and the member's place alone: each step has a block of a counter-based generator
+    (Philox, Salmon et al. 2011), and the first members' numbers come first.
+    """
+    below = counts.numpy().astype(np.uint64)[:, None]
+    draws = [np.random.Philox(key=seed, counter=step << 64).random_raw((len(below), batch)) % below for step in steps]
+    return torch.from_numpy(np.stack(draws).astype(np.int64))
 
 
 class Problem:

@@ -7,14 +7,13 @@ as in `mlp`.
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..checks import check
 from .mlp import fan_in_start, layer_views, parameter_count
-from .problems import ACTIVATIONS, LOSSES, Problem
+from .problems import ACTIVATIONS, LOSSES, Problem, draw_rows
 from .tensors import check_tensor
 
 
@@ -164,9 +163,7 @@ class Sequences(Problem):
         """The sequences of the steps from `start` to `stop`, (stop - start, batch), int64, on the CPU."""
         if self.batch is None:
             return torch.arange(len(self.x)).repeat(stop - start, 1)
-        # One block of a counter-based generator a step, so that a step's draw does not depend on how many came before.
-        draws = [np.random.Philox(key=self.seed, counter=step << 64).random_raw(self.batch) for step in range(start, stop)]
-        return torch.from_numpy((np.stack(draws) % len(self.x)).astype(np.int64))
+        return draw_rows(self.seed, range(start, stop), torch.tensor([len(self.x)]), self.batch)[:, 0]
 
     def losses(self, step: int | None = None) -> Float[Tensor, " members"]:
         x, y = self.x, self.y
