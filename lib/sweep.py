@@ -142,7 +142,7 @@ def save(paths, file):
     """The claims of the notebooks with each run's parameters, one row a claim, as .csv or .parquet (which needs pyarrow)."""
     table = frame(paths)
     parameters = {str(path): dict(nbformat.read(path, 4).metadata.papermill.parameters) for path in paths}
-    for name in sorted({name for values in parameters.values() for name in values} - set(table.columns)):
+    for name in sorted({name for values in parameters.values() for name in values}):
         table[name] = [str(parameters[path].get(name, "")) for path in table["notebook"]]
     getattr(table, {".csv": "to_csv", ".parquet": "to_parquet"}[file.suffix])(file, index=False)
 
