@@ -292,6 +292,7 @@ def test_compiled_once_by_many_processes(fresh_build, tmp_path):
     assert [path.read_text() for path in paths] == ["library\n"]
 
 
+@pytest.mark.usefixtures("reader")
 def test_bad_recurrent_input():
     good = sequences()
     for change, words in (
@@ -334,6 +335,7 @@ def test_recurrent_states_by_hand():
     assert net(x).flatten().tolist() == [2.0, 6.0, 5.0]
 
 
+@pytest.mark.usefixtures("reader")
 def test_bad_classes_are_refused():
     stack = Stack(torch.ones(6), ((1, (1, 3)),))
     for y, words in ((torch.tensor([3]), "from 3 to 3"), (torch.tensor([-1]), "from -1 to -1")):

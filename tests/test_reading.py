@@ -213,6 +213,7 @@ def test_all_resamples_go_through_the_value_at_once():
         (lambda c: left_out([0, 0, 1], [[1.0, 2, 3]]), "expected at least four different values"),
     ],
 )  # fmt: skip
+@pytest.mark.usefixtures("reader")
 def test_bad_use_is_named(call, words):
     with pytest.raises(ValueError, match=words):
         call(Claims("demo", "book"))

@@ -51,7 +51,7 @@ def recorded(identity: str) -> dict[str, dict]:
 
 def record(rows: list[dict], date: str) -> dict:
     """The ledger with the chapters of `rows` (claims of book-scale notebooks, each with its `seed`) put in anew."""
-    fresh = {}
+    fresh: dict[str, dict] = {}
     for row in rows:
         chapter = row["id"].partition("/")[0]
         about = {"version": version(ROOT / f"book/{chapter}.md"), "date": date, "processor": processor(), "claims": {}}
