@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from ..mlp import Regression
 from ..optimisers import SGD, Adam, AdamW
+from ..rate import RateTraining
 from ..rnn import Sequences
 from .build import library
 
@@ -53,6 +54,15 @@ _Rnn = _structure(
         (_Optimiser, "optimiser"),
     ],
 )
+_Rate = _structure(
+    "Rate",
+    [
+        ("i", "members steps threads units inputs outputs"),
+        ("n", "times counts"),
+        ("p", "x noise y w price scales free theta losses gradient"),
+        (_Optimiser, "optimiser"),
+    ],
+)
 
 
 def supports(model, optimiser):
@@ -61,6 +71,8 @@ def supports(model, optimiser):
         deepest = max(len(sizes) for _, sizes in model.stack.groups) - 1
     elif type(model) is Sequences:
         deepest = max(len(model.stack.transition), len(model.stack.readout)) - 1
+    elif type(model) is RateTraining:
+        deepest = 0
     else:
         return False
     return (
@@ -108,8 +120,7 @@ def _whole(numbers):
 
 
 def _run(model, theta, optimiser, first, steps, losses, gradient):
-    kernel = "mlp" if type(model) is Regression else "rnn"
-    fill = _mlp if kernel == "mlp" else _rnn
+    kernel, fill = {Regression: ("mlp", _mlp), Sequences: ("rnn", _rnn), RateTraining: ("rate", _rate)}[type(model)]
     job, keep = fill(model, first, steps)
     job.steps, job.threads, job.optimiser = steps, torch.get_num_threads(), optimiser
     job.theta, job.losses, job.gradient = theta.data_ptr(), _pointer(losses), _pointer(gradient)
@@ -149,3 +160,28 @@ def _rnn(model, first, steps):
         picks=_pointer(picks), x=x.data_ptr(), y=y.data_ptr(),
     )  # fmt: skip
     return job, (picks, x, y)
+
+
+def _rate(model, first, steps):
+    like, lanes = model.theta, library().lanes_float()
+    start = first - model.start if steps else 0
+    here, counts, rows = model.trials[start : start + max(steps, 1)], [], []
+    for trials in here:  # as columns, those of each time padded to whole vectors with weight 0
+        real = torch.tensor(trials.counts)
+        wide = -(-real // lanes) * lanes
+        place = torch.arange(len(trials.y)) + torch.repeat_interleave((wide - real).cumsum(0) - (wide - real), real)
+        y, w = trials.y.to(like.dtype)[:, None], like.new_full((len(place), 1), 1 / len(place))
+        noise = like.new_zeros(len(place), 0) if trials.noise is None else trials.noise
+        blank = [like.new_zeros(t.shape[1], int(wide.sum())) for t in (trials.x, noise, y, w)]
+        rows.append([b.index_copy_(1, place, t.T) for b, t in zip(blank, (trials.x, noise, y, w), strict=True)])
+        counts += wide.tolist()
+    x, noise, y, w = (torch.cat([t.flatten() for t in each]) for each in zip(*rows, strict=True))
+    scales = torch.tensor([model.scale(model.start + start + k) for k in range(len(here))], dtype=like.dtype)
+    price, free = (t if t is None else t.contiguous() for t in (model.price, model.free))
+    job = _Rate(
+        members=len(model.sizes), units=model.stack.units, inputs=model.stack.inputs, outputs=model.stack.outputs,
+        times=_whole([len(trials.counts) for trials in here]), counts=_whole(counts), x=x.data_ptr(),
+        noise=None if not len(noise) else noise.data_ptr(), y=y.data_ptr(), w=w.data_ptr(),
+        price=_pointer(price), scales=scales.data_ptr(), free=_pointer(free),
+    )  # fmt: skip
+    return job, (x, noise, y, w, price, scales, free)
