@@ -150,7 +150,7 @@ def test_training_draws_context_tasks_more_often():
 
 def cross_entropy(stack, batch):
     """A mean over all steps of the trials, (members,)."""
-    return RateTraining(stack, [Packed(*batch.packed())]).losses()
+    return RateTraining(stack, lambda step: Packed(*batch.packed())).losses()
 
 
 def test_members_of_a_stack_equal_networks_trained_alone():

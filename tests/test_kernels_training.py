@@ -9,7 +9,8 @@ from lib.kernels.exponents import exponent
 from lib.kernels.least_squares import levenberg_marquardt
 from lib.kernels.mlp import Regression, Stack, parameter_count, random_stack
 from lib.kernels.optimisers import SGD, Adam, cosine, drops
-from lib.kernels.training import Differentiable, schedule, train
+from lib.kernels.problems import Differentiable
+from lib.kernels.training import schedule, train
 
 
 def wave(members=2, dtype=torch.float32):
@@ -31,14 +32,14 @@ def test_records():
 def test_everyone_finishes():
     run = train(wave(3), Adam(1e-2), 10, at=[2, 5], finished=lambda losses: torch.ones(3, dtype=torch.bool))
     assert torch.equal(run.losses[0], run.losses[2])
-    torch.testing.assert_close(run.model.losses(), run.losses[0])
+    torch.testing.assert_close(run.problem.losses(), run.losses[0])
 
 
 def test_differentiable_equals_regression():
     problem = wave(2, torch.float64)
     (w1, b1), (w2, b2) = problem.stack.layers()[0]
 
-    def loss(p, members):
+    def loss(p, members, step):
         h = torch.nn.functional.silu(torch.baddbmm(p["b1"][:, None], problem.x.expand(len(members), -1, -1), p["w1"].mT))
         out = torch.baddbmm(p["b2"][:, None], h, p["w2"].mT)
         return (out - problem.y).square().mean((1, 2))
@@ -52,7 +53,7 @@ def test_a_rate_for_each_parameter():
     problem = wave(2)
     rate = torch.zeros(problem.theta.numel())
     rate[5] = 0.1
-    moved = train(problem, SGD(rate), 3).model.theta != problem.theta
+    moved = train(problem, SGD(rate), 3).problem.theta != problem.theta
     assert moved.nonzero().flatten().tolist() == [5]
 
 
@@ -133,7 +134,7 @@ def test_only_true_shapes_make_a_stack(members, sizes, extra):
         ({"x": torch.ones(0, 1)}, "x = .*: expected at least one element"),
         ({"y": torch.ones(8, 1)}, r"y = tensor of shape \(8, 1\): expected \(9, 1\) or \(2, 9, 1\)"),
         ({"weight": torch.ones(3)}, r"weight = tensor of shape \(3,\): expected \(9,\) or \(2, 9\)"),
-        ({"loss": "hinge"}, "loss = 'hinge': expected one of bce, cross_entropy, mse"),
+        ({"loss": "hinge"}, "loss = 'hinge': expected one of bce, cross_entropy, log, mse"),
     ],
 )
 def test_bad_data(change, words):

@@ -93,7 +93,7 @@ def test_units_of_the_outputs_stand_for_task_weights(tasks):
     starts = stack.theta.clone().view(members, -1)
     unit, rates, decays = resource._priced(stack, weights, rate)
     run = train(Regression(stack, x, y * unit[:, None], weight=q), Adam(rates, decays, eps=1e-12), steps)
-    outputs = run.model.stack(x) / unit[:, None]
+    outputs = run.problem.stack(x) / unit[:, None]
     losses = ((outputs - y).square() * q[:, None]).sum(1)
     torch.testing.assert_close(run.losses[-1], (losses * weights).sum(1), rtol=1e-9, atol=0)
     for i in range(members):

@@ -166,8 +166,7 @@ def test_a_stack_equals_its_toys_alone():
 def test_the_gradient_is_that_of_the_loss():
     toys = stack([1])
     theta, direction = toys.theta.double(), torch.randn(len(toys.theta), dtype=torch.float64)
-    tokens = toys.batch(2)
-    by_hand = [toys._losses(llama.unpack((theta + s * 1e-5 * direction)[None]), tokens) for s in (1, -1)]
+    by_hand = [toys.with_theta(theta + s * 1e-5 * direction).losses(2) for s in (1, -1)]
     slope = (by_hand[0] - by_hand[1]).item() / 2e-5
     assert toys.gradient(theta, 2)[1] @ direction == pytest.approx(slope, rel=1e-4)
 

@@ -7,10 +7,14 @@ step before, and no time is spent on padding.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from ..checks import check
+from .problems import Problem, unpack
 from .tensors import check_tensor
 
 
@@ -42,8 +46,7 @@ class RateNetworks:
     def parts(self, packed=None):
         """Views W, U, b, V, c (members, …) into `packed` (members, count), by default the parameters."""
         packed = self.theta if packed is None else packed
-        pieces = packed.split([s.numel() for s in self.shapes], 1)
-        return [piece.unflatten(1, s) for piece, s in zip(pieces, self.shapes, strict=True)]
+        return unpack(packed, self.shapes)
 
     def __getitem__(self, members):
         """The networks of these members (a slice or int64 indices)."""
@@ -101,68 +104,61 @@ class Packed:
             raise ValueError(f"y, noise = tensors of other lengths: expected {len(self.x)} rows, as x has")
 
 
-@dataclass(frozen=True)
-class RateTraining:
-    """A stack of rate networks, the trials of its next updates and a price on weights: what `training.train` runs.
+def _always(step):
+    return 1.0
 
-    The loss of an update is the cross-entropy, a mean over all steps of all its trials, plus Σ price |θ| times that update's
+
+@dataclass(frozen=True)
+class RateTraining(Problem):
+    """A stack of rate networks that learn trials, drawn afresh at every step, at a price for weights.
+
+    The loss of a step is the cross-entropy, a mean over all times of all its trials, plus Σ price |θ| times that step's
     factor. All members see the same trials and the same noise.
 
     Attributes:
         stack: the networks.
-        trials: `Packed`, one an update.
-        start: the number of the update that the first of them belongs to.
+        draw: function of the step (or None, see `Problem.losses`) giving its `Packed` trials, the same at every call.
         price: what a unit of each parameter costs, (members, count), or None.
-        factor: of the price as a function of the update; None for 1.
+        factor: of the price, as a function of the step (or None).
         free: (members, count), 1 for parameters that are trained and 0 for those that keep their value; None for all.
     """
 
+    kernel: ClassVar[str | None] = "rate"
+
     stack: RateNetworks
-    trials: list
-    start: int = 0
-    price: torch.Tensor | None = None
-    factor: Callable[[int], float] | None = None
-    free: torch.Tensor | None = None
+    draw: Callable[[int | None], Packed]
+    price: Tensor | None = None
+    factor: Callable[[int | None], float] = _always
+    free: Tensor | None = None
 
     def __post_init__(self):
         for name in ("price", "free"):
             value, shape = getattr(self, name), tuple(self.stack.theta.shape)
             if value is not None and check_tensor(name, value, 2, like=self.stack.theta).shape != shape:
                 raise ValueError(f"{name} = tensor of shape {tuple(value.shape)}: expected {shape}")
-        if not self.trials:
-            raise ValueError("trials = []: expected those of one update at least")
 
     @property
-    def theta(self):
+    def theta(self) -> Float[Tensor, " total"]:  # type: ignore[override]
         return self.stack.theta.reshape(-1)
 
     @property
-    def sizes(self):
-        """Parameters of each member, (members,) int64."""
+    def sizes(self) -> Int[Tensor, " members"]:
         members, count = self.stack.theta.shape
         return torch.full((members,), count, device=self.stack.theta.device)
 
     @property
-    def working_set(self):
-        """Numbers that one member touches in one update, about."""
-        return 3 * self.stack.units * len(self.trials[0].x)
+    def working_set(self) -> int:
+        return 3 * self.stack.units * len(self.draw(None).x)
 
-    def with_theta(self, theta):
-        """The same problem at other parameters."""
+    def with_theta(self, theta: Float[Tensor, " total"]) -> Self:
         return replace(self, stack=replace(self.stack, theta=theta.view(self.stack.theta.shape)))
 
-    def select(self, members):
-        """The problem of the given members only (int64 indices)."""
-        own = {name: v if v is None else v[members] for name, v in (("price", self.price), ("free", self.free))}
-        return replace(self, stack=self.stack[members], **own)
+    def select(self, members: Int[Tensor, " kept"]) -> Self:
+        price, free = (t if t is None else t[members] for t in (self.price, self.free))
+        return replace(self, stack=self.stack[members], price=price, free=free)
 
-    def scale(self, step):
-        """The factor on the price at update `step`."""
-        return 1.0 if self.factor is None else self.factor(step)
-
-    def losses(self):
-        """Losses (members,) of the first update, differentiable in the stack's buffer: the plain reference of `gradient`."""
-        stack, now = self.stack, self.trials[0]
+    def losses(self, step: int | None = None) -> Float[Tensor, " members"]:
+        stack, now = self.stack, self.draw(step)
         if self.free is not None:
             stack = replace(stack, theta=stack.theta * self.free + (stack.theta * (1 - self.free)).detach())
         W, U, b, V, c = stack.parts()
@@ -174,18 +170,19 @@ class RateTraining:
         logits = torch.cat(states, 1) @ V.mT + c[:, None]
         y = now.y.expand(len(b), -1)[..., None]
         losses = -logits.log_softmax(2).gather(2, y)[..., 0].mean(1)
-        return losses if self.price is None else losses + (self.price * stack.theta.abs()).sum(1) * self.scale(self.start)
+        return losses if self.price is None else losses + (self.price * stack.theta.abs()).sum(1) * self.factor(step)
 
-    def gradient(self, theta, step=None):
-        """Losses (members,) and the gradient (total,) of update `step` (by default the first) by hand."""
-        step = self.start if step is None else step
-        stack, now = replace(self.stack, theta=theta.view(self.stack.theta.shape)), self.trials[step - self.start]
-        x, y, counts = now.x, now.y, now.counts
+    def gradient(
+        self, theta: Float[Tensor, " total"], step: int | None = None
+    ) -> tuple[Float[Tensor, " members"], Float[Tensor, " total"]]:
+        """As `Problem.gradient`, by hand: back-propagation through time."""
+        stack, trials = replace(self.stack, theta=theta.view(self.stack.theta.shape)), self.draw(step)
+        x, y, counts = trials.x, trials.y, trials.counts
         W, _, _, V, c = stack.parts()
-        h = stack.states(x, counts, now.noise)
+        h = stack.states(x, counts, trials.noise)
         logp = torch.baddbmm(c[:, None], h, V.mT).log_softmax(2)
         rows = torch.arange(len(y), device=y.device)
-        loss = -logp[:, rows, y].mean(1)
+        losses = -logp[:, rows, y].mean(1)
         error = logp.exp_()
         error[:, rows, y] -= 1
         error /= len(y)
@@ -196,8 +193,8 @@ class RateTraining:
                 now[:, :after].baddbmm_(dz[:, stop : stop + after], W)
             now.mul_(h[:, stop - count : stop] > 0)
             stop -= count
-        steps = torch.tensor(counts, device=x.device)
-        before = rows[counts[0] :] - torch.repeat_interleave(steps[:-1], steps[1:])  # the row one step earlier
+        times = torch.tensor(counts, device=x.device)
+        before = rows[counts[0] :] - torch.repeat_interleave(times[:-1], times[1:])  # the row one time earlier
         grad = torch.empty_like(stack.theta)
         gW, gU, gb, gV, gc = stack.parts(grad)
         gW.copy_(dz[:, counts[0] :].mT @ h[:, before])
@@ -206,8 +203,8 @@ class RateTraining:
         gV.copy_(error.mT @ h)
         gc.copy_(error.sum(1))
         if self.price is not None:
-            loss += (self.price * stack.theta.abs()).sum(1) * self.scale(step)
-            grad.addcmul_(self.price, stack.theta.sign(), value=self.scale(step))
+            losses += (self.price * stack.theta.abs()).sum(1) * self.factor(step)
+            grad.addcmul_(self.price, stack.theta.sign(), value=self.factor(step))
         if self.free is not None:
             grad.mul_(self.free)
-        return loss, grad.view(-1)
+        return losses, grad.view(-1)

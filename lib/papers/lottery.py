@@ -117,9 +117,9 @@ def sweep(widths, seeds, optimiser, steps, *, activation="silu", scale=None, at=
     x, weight = points(activation, device)
     stack = random_stack([(seeds, (1, n, 1)) for n in widths], activation, seed=seed, scale=scale, device=device)
     problem = Regression(stack, x, target(x), weight=weight)
-    run = train(problem, optimiser, steps, at=at, record=lambda _, model: model.stack(x)[..., 0], progress=progress)
+    run = train(problem, optimiser, steps, at=at, record=lambda _, now: now.stack(x)[..., 0], progress=progress)
     outputs = torch.stack(run.records).unflatten(1, (len(widths), seeds)).cpu()
-    return Sweep(torch.tensor(widths), run.steps, x[:, 0].cpu(), weight.cpu(), outputs, run.model.stack)
+    return Sweep(torch.tensor(widths), run.steps, x[:, 0].cpu(), weight.cpu(), outputs, run.problem.stack)
 
 
 def bias_share(sweep, step):
@@ -241,7 +241,10 @@ def exponent_map(rates, scales, widths, seeds, steps, at, *, activation="silu", 
             if s:
                 rows = slice(i * seeds, (i + 1) * seeds)
                 (W, b), (V, c) = ((W[rows], b[rows]) for W, b in group)
-                W.mul_(s), b.mul_(s), V.mul_(s * n**0.5), c.zero_()
+                W.mul_(s)
+                b.mul_(s)
+                V.mul_(s * n**0.5)
+                c.zero_()
     rate = torch.tensor([r for _, r in cells], device=device).repeat_interleave(seeds).repeat(len(widths))
     run = train(Regression(stack, x, target(x), weight=weight), Adam(rate), steps, at=at, progress=progress)
     losses = run.losses.cpu().unflatten(1, (len(widths), len(cells), seeds))

@@ -195,7 +195,8 @@ def _priced(stack, weights, rate):
         u = unit[start : start + len(theta[-1][0])]
         for packed, power in ((theta, 1), (r, 1), (d, -2)):
             V, c = packed[-1]
-            V.mul_(u[:, :, None] ** power), c.mul_(u**power)
+            V.mul_(u[:, :, None] ** power)
+            c.mul_(u**power)
         d[-1][1].zero_()
         start += len(u)
     return unit, rates, decays
@@ -290,15 +291,16 @@ def sweep(
     stack = random_stack([(K * seeds, (T, n, T)) for n in widths], seed=seed, scale=scale, device=device)
     if paired:
         for (W, _), (V, _) in stack.layers():
-            W.abs_()[:, ::2].neg_(), V.abs_()
+            W.abs_()[:, ::2].neg_()
+            V.abs_()
     unit, rates, decays = _priced(stack, weights.repeat_interleave(seeds, 0).repeat(len(widths), 1), rate)
     problem = Regression(stack, x, y * unit[:, None], weight=q)
     optimiser = Adam(rates, decays, schedule=cosine(steps, 1e-4), eps=1e-12)
     run = train(problem, optimiser, steps, at=range(0, steps, 1000), progress=progress)
-    outputs = (run.model.stack(x) / unit[:, None]).unflatten(0, (len(widths), K, seeds)).cpu()
+    outputs = (run.problem.stack(x) / unit[:, None]).unflatten(0, (len(widths), K, seeds)).cpu()
     losses = ((outputs - y.cpu()).square() * q.cpu()[:, None]).sum(-2)
     sweeps, unit = [], unit.view(len(widths), K * seeds, T)
-    for layers, u, loss in zip(run.model.stack.layers(), unit, losses, strict=True):
+    for layers, u, loss in zip(run.problem.stack.layers(), unit, losses, strict=True):
         (W, b), (V, c) = layers
         parts = W, b, (V / u[:, :, None]).transpose(1, 2), c / u
         sweeps.append(Sweep(tuple(tasks), weights.cpu(), *(t.unflatten(0, (K, seeds)).cpu() for t in parts), loss))
@@ -357,7 +359,7 @@ def series(weights, seeds, steps, *, width=20, points=512, rate=1e-2, seed=0, de
     unit, rates, decays = _priced(stack, weights.repeat_interleave(seeds)[:, None], rate)
     problem = Regression(stack, x, inner(x).sqrt()[:, None] * unit[:, None])
     optimiser = Adam(rates, decays, schedule=cosine(steps, 1e-4), eps=1e-12)
-    trained = train(problem, optimiser, steps, at=range(0, steps, 1000), progress=progress).model.stack
+    trained = train(problem, optimiser, steps, at=range(0, steps, 1000), progress=progress).problem.stack
     layers, h = trained.layers()[0], fresh.T.expand(trained.members, -1, -1)
     used, correlations, g = 0, [], inner(fresh) - inner(fresh).mean()
     for (W, b), (V, _) in itertools.pairwise(layers):

@@ -1,19 +1,18 @@
 """Recurrent networks on a sheet where wire has a price, many at once: h_t = relu(W h_{t-1} + U x_t + b), answers V h + c."""
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
+import numpy as np
 import torch
 
 from ...checks import check
-from ...kernels.engines import advance
-from ...kernels.optimisers import Adam, State
+from ...kernels.optimisers import Adam
 from ...kernels.rate import Packed, RateNetworks, RateTraining
+from ...kernels.training import train
 from .swaps import exchange, wires
 from .tasks import TASKS, mixture, trials
 
 PARTS = ("W", "U", "b", "V", "c")
-LEG = 50  # updates whose trials are drawn ahead
 
 
 @dataclass(frozen=True)
@@ -167,30 +166,32 @@ def grow(
     free = torch.ones_like(stack.theta)
     stack.parts(free)[0].mul_(torch.maximum(column["lateral"][..., None], torch.eye(place.units, device=device)))
 
-    warm = lambda t: min(1.0, (t + 1) / 50) * (1.0 if t < 0.75 * steps else 0.3)  # noqa: E731
-    sizes = torch.full((len(members),), stack.theta.shape[1], device=device)
-    state = State(Adam(rate, clip=1.0, schedule=warm), stack.theta.view(-1), sizes)
-    slots = [slot.view_as(stack.theta) for slot in state.slots]
-    rng, weight = torch.Generator().manual_seed(seed), mixture(context)
-
-    def draw():
-        task = torch.multinomial(weight, batch, replacement=True, generator=rng)
-        x, y, counts = trials(task, timing, rng).packed()
+    def draw(step):
+        """The trials of a step and their noise."""
+        own = np.random.SeedSequence((seed, 0 if step is None else step + 1)).generate_state(1)[0]
+        rng = torch.Generator().manual_seed(int(own))
+        x, y, counts = trials(torch.multinomial(weight, batch, replacement=True, generator=rng), timing, rng).packed()
         shake = noise * torch.randn(len(x), place.units, generator=rng)
         return Packed(x.to(device), y.to(device), counts, shake.to(device))
 
-    exchanges = {t for t in range(every, steps + 1, every) if t <= 0.95 * steps} if len(moving) else set()
-    history = [replace(stack, theta=stack.theta.to("cpu", copy=True))] if 0 in at else []
-    for start, stop in progress(list(pairwise(sorted({0, steps, *at, *exchanges, *range(0, steps, LEG)})))):
-        ahead = [draw() for _ in range(start, stop)]
-        advance(RateTraining(stack, ahead, start, price, lambda t: _price_factor(t / steps), free), state, stop - start)
-        if stop in exchanges:
-            order = exchange(wires(stack[moving], place), most).order
-            for packed in (stack.theta, *slots):
-                packed[moving] = reseat(replace(stack, theta=packed[moving]), order).theta
-        if stop in {*at, steps}:
-            history.append(replace(stack, theta=stack.theta.to("cpu", copy=True)))
-    return Growth(list(members), sorted({*at, steps}), history)
+    def swap(step, problem):
+        """Where every parameter comes from after the exchanges of a step."""
+        if step % every or not 0 < step <= 0.95 * steps or not len(moving):
+            return None
+        order = exchange(wires(problem.stack[moving], place), most).order
+        where = torch.arange(problem.stack.theta.numel(), device=device).view_as(problem.stack.theta)
+        where[moving] = reseat(replace(stack, theta=where[moving]), order).theta
+        return where.view(-1)
+
+    weight, at = mixture(context), sorted({*at, steps})
+    warm = lambda t: min(1.0, (t + 1) / 50) * (1.0 if t < 0.75 * steps else 0.3)  # noqa: E731
+    problem = RateTraining(stack, draw, price, lambda t: _price_factor((t or 0) / steps), free)
+    run = train(
+        problem, Adam(rate, clip=1.0, schedule=warm), steps, at={*at, *range(0, steps, every)}, permute=swap,
+        record=lambda step, now: replace(stack, theta=now.stack.theta.to("cpu", copy=True)) if step in at else None,
+        progress=progress,
+    )  # fmt: skip
+    return Growth(list(members), at, [networks for networks in run.records if networks is not None])
 
 
 def reseat(stack, order):
