@@ -37,8 +37,8 @@ def sequences(loss, batch):
 def minibatches():
     stack = random_stack([(3, (4, 5, 3))], "tanh", seed=0, dtype=torch.float64)
     x, y = torch.randint(256, (3, 12, 4), generator=draw(1)), torch.randint(3, (3, 12), generator=draw(2))
-    read = lambda raw: raw.double() / 255  # noqa: E731
-    return Minibatches(stack, x.to(torch.uint8), y, torch.tensor([12, 7, 9]), read, batch=4, seed=5)
+    scale, shift = (torch.linspace(*ends, 4, dtype=torch.float64) for ends in ((0.003, 0.005), (-1, 0)))
+    return Minibatches(stack, x.to(torch.uint8), y, torch.tensor([12, 7, 9]), 4, 5, scale, shift)
 
 
 def rates():

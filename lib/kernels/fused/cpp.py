@@ -38,9 +38,9 @@ _Optimiser = _structure(
 _Mlp = _structure(
     "Mlp",
     [
-        ("i", "groups steps threads points activation loss"),
+        ("i", "groups steps threads points activation loss batch bytes"),
         ("n", "members layers sizes"),
-        ("p", "x y w"),
+        ("p", "picks counts x y w scale shift"),
         ("i", "x_member y_member w_member"),
         ("p", "theta losses gradient"),
         (_Optimiser, "optimiser"),
@@ -122,23 +122,43 @@ def _run(problem, theta, optimiser, first, steps, losses, gradient):
 
 
 def _mlp(problem, first, steps):
-    groups, like = problem.stack.groups, problem.theta
-    points = problem.x.shape[-2]
+    like, points = problem.theta, problem.x.shape[-2]
     padding = -points % library().lanes_float()  # also right for double, whose lanes are half as many
     x, y = problem.x, problem.y
     y = y.to(like.dtype)[..., None] if problem.loss == "cross_entropy" else y
     w = like.new_full((points,), 1 / points) if problem.weight is None else problem.weight
     x, y, w = (F.pad(t, (0, padding)).contiguous() for t in (x.mT, y.mT, w))
-    sizes = [list(s) + [0] * (MAX_LAYERS + 1 - len(s)) for _, s in groups]
-    job = _Mlp(
-        groups=len(groups), points=points + padding,
-        activation=list(ACTIVATIONS).index(problem.stack.activation), loss=list(LOSSES).index(problem.loss),
-        members=_whole([m for m, _ in groups]), layers=_whole([len(s) - 1 for _, s in groups]),
-        sizes=_whole([s for row in sizes for s in row]), x=x.data_ptr(), y=y.data_ptr(), w=w.data_ptr(),
-        x_member=x[0].numel() if x.dim() == 3 else 0, y_member=y[0].numel() if y.dim() == 3 else 0,
-        w_member=w.shape[1] if w.dim() == 2 else 0,
-    )  # fmt: skip
+    job = _stack(problem, points + padding, x, y)
+    job.w, job.w_member = w.data_ptr(), w.shape[1] if w.dim() == 2 else 0
     return job, (x, y, w)
+
+
+def _minibatches(problem, first, steps):
+    like = problem.theta
+    picks = problem.picks(first, first + steps) if steps else None
+    x, y, counts = problem.x.contiguous(), problem.y.to(like.dtype)[..., None], problem.counts.contiguous()
+    job = _stack(problem, x.shape[1], x, y)
+    job.batch, job.bytes, job.picks, job.counts = (
+        problem.batch,
+        problem.scale is not None,
+        _pointer(picks),
+        counts.data_ptr(),
+    )
+    job.scale, job.shift = _pointer(problem.scale), _pointer(problem.shift)
+    return job, (x, y, counts, picks)
+
+
+def _stack(problem, points, x, y):
+    """A job for a stack of MLPs on the arrays x and y, which have a member axis if they have three dimensions."""
+    groups, loss = problem.stack.groups, getattr(problem, "loss", "cross_entropy")
+    sizes = [list(s) + [0] * (MAX_LAYERS + 1 - len(s)) for _, s in groups]
+    return _Mlp(
+        groups=len(groups), points=points,
+        activation=list(ACTIVATIONS).index(problem.stack.activation), loss=list(LOSSES).index(loss),
+        members=_whole([m for m, _ in groups]), layers=_whole([len(s) - 1 for _, s in groups]),
+        sizes=_whole([s for row in sizes for s in row]), x=x.data_ptr(), y=y.data_ptr(),
+        x_member=x[0].numel() if x.dim() == 3 else 0, y_member=y[0].numel() if y.dim() == 3 else 0,
+    )  # fmt: skip
 
 
 def _rnn(problem, first, steps):
@@ -180,6 +200,10 @@ def _rate(problem, first, steps):
     return job, (x, noise, y, w, price, scales, free)
 
 
+def _deepest(problem):
+    return max(len(sizes) for _, sizes in problem.stack.groups) - 1
+
+
 @dataclass(frozen=True)
 class Kernel:
     """What is particular to one kernel.
@@ -195,7 +219,8 @@ class Kernel:
 
 
 KERNELS = {  # by `Problem.kernel`; the library has a function <name>_float and one <name>_double for each
-    "mlp": Kernel(_mlp, lambda problem: max(len(sizes) for _, sizes in problem.stack.groups) - 1),
+    "mlp": Kernel(_mlp, _deepest),
+    "minibatches": Kernel(_minibatches, _deepest),
     "rnn": Kernel(_rnn, lambda problem: max(len(problem.stack.transition), len(problem.stack.readout)) - 1),
     "rate": Kernel(_rate, lambda problem: 1),
 }
