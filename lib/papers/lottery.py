@@ -12,6 +12,8 @@ import torch
 from ..checks import check
 from ..kernels.exponents import exponent, slope
 from ..kernels.least_squares import levenberg_marquardt
+from ..kernels.mirror import KAPPA
+from ..kernels.mirror import quartic as unit_quartic
 from ..kernels.mlp import Regression, Stack, random_stack
 from ..kernels.optimisers import SGD, Adam, drops
 from ..kernels.training import schedule, train
@@ -19,7 +21,6 @@ from ..kernels.training import schedule, train
 __all__ = ["SGD", "Adam", "Sweep", "drops", "schedule"]
 
 R = 2.0  # inputs lie in [-R, R]
-KAPPA = 64 / 144 / 11025  # loss = KAPPA R^8 w^4 for mirror pairs: (1/12)^2 (8/35)^2 of the squared norm 1/9 of P4
 
 
 def target(x):
@@ -144,8 +145,7 @@ def ensemble_loss(sweep, step, size):
 
 def quartic(x):
     """Legendre's P4(x/R), the shape of the error."""
-    z = x / R
-    return (35 * z**4 - 30 * z**2 + 3) / 8
+    return unit_quartic(x / R)
 
 
 def quartic_share(sweep, step):
@@ -164,8 +164,8 @@ def participating(w, v):
 def tickets(sweep):
     """For every width: share of participating neurons, share of those with w < 0, mean |w|, predicted loss; (K, 4).
 
-    The prediction KAPPA R^8 <|w|>^4 is what is left of x² when mirror pairs v[s(wx) + s(-wx)] with v w² n = 2 fit it: by
-    s(h) + s(-h) = h²/2 - h⁴/24 + … that is -(w²/12) x⁴, whose part that no parabola absorbs is along P4.
+    The prediction KAPPA R^8 <|w|>^4 is what is left of x² when mirror pairs v[s(wx) + s(-wx)] with v w² n = 2 fit it
+    (`kernels.mirror`).
     """
     rows = []
     for n in sweep.widths.tolist():
