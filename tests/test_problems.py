@@ -9,6 +9,7 @@ import torch
 from lib.kernels.mlp import Minibatches, Regression, random_stack
 from lib.kernels.optimisers import Adam
 from lib.kernels.problems import Differentiable, Problem
+from lib.kernels.rate import Packed, RateNetworks, RateTraining
 from lib.kernels.rnn import Sequences, random_recurrent
 from lib.kernels.training import train
 from lib.papers import geneft, hypernetworks
@@ -36,8 +37,23 @@ def sequences(loss, batch):
 def minibatches():
     stack = random_stack([(3, (4, 5, 3))], "tanh", seed=0, dtype=torch.float64)
     x, y = torch.randint(256, (3, 12, 4), generator=draw(1)), torch.randint(3, (3, 12), generator=draw(2))
-    read = lambda raw: raw.double() / 255  # noqa: E731
-    return Minibatches(stack, x.to(torch.uint8), y, torch.tensor([12, 7, 9]), read, batch=4, seed=5)
+    scale, shift = (torch.linspace(*ends, 4, dtype=torch.float64) for ends in ((0.003, 0.005), (-1, 0)))
+    return Minibatches(stack, x.to(torch.uint8), y, torch.tensor([12, 7, 9]), 4, 5, scale, shift)
+
+
+def rates():
+    """Trials of lengths 3, 2, 2 and 1 with noise, a price that changes and some parameters held still."""
+
+    def trials(step):
+        rng = draw(8 if step is None else 9 + step)
+        x, noise = torch.randn(8, 2, generator=rng).double(), torch.randn(8, 5, generator=rng).double()
+        return Packed(x, torch.randint(3, (8,), generator=rng), [4, 3, 1], noise)
+
+    theta, chance = (torch.randn(3, 5 * 8 + 3 * 6, generator=draw(seed)).double() for seed in (10, 11))
+    price, free = 0.01 * chance.abs(), (chance > -1).double()
+    return RateTraining(
+        RateNetworks(theta, 5, 2, 3), trials, price, lambda step: 1.0 if step is None else 1 / (1 + step), free
+    )
 
 
 def differentiable():
@@ -77,6 +93,7 @@ PROBLEMS = {
     "minibatches": minibatches,
     "sequences": functools.partial(sequences, "mse", None),
     "sequences in minibatches": functools.partial(sequences, "log", 6),
+    "rates": rates,
     "differentiable": differentiable,
     "autoencoder, concatenation": functools.partial(autoencoder, "concatenation", "bce"),
     "autoencoder, difference": functools.partial(autoencoder, "difference", "mse"),

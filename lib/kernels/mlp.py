@@ -5,7 +5,6 @@ each other and form a *group*, so that a group's layers are strided views into t
 serves all its members.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import ClassVar, Self
@@ -276,30 +275,42 @@ class Minibatches(Problem):
 
     Attributes:
         stack: the networks, one group.
-        x: (members, rows, any), of any dtype: raw inputs; a member has `counts` rows, the rest is padding.
+        x: (members, rows, in): inputs in the stack's dtype, or bytes, which stand for x * scale + shift; a member has
+            `counts` rows, the rest is padding.
         y: class numbers (members, rows), int64.
         counts: rows of each member, (members,) int64.
-        read: function of raw inputs (…, any) giving what the networks see, (…, in), in the stack's dtype.
         batch: rows in a step.
         seed: of the draws.
+        scale, shift: (in,), in the stack's dtype, where x are bytes; else None.
         members: which members of the whole these are, int64 (members,) on the CPU, so that each draws as in company; None
             for all.
     """
+
+    kernel: ClassVar[str | None] = "minibatches"
 
     stack: Stack
     x: Tensor
     y: Tensor
     counts: Tensor
-    read: Callable[[Tensor], Tensor]
     batch: int
     seed: int = 0
+    scale: Tensor | None = None
+    shift: Tensor | None = None
     members: Tensor | None = None
 
     def __post_init__(self):
         check("batch", self.batch, int, low=1)
         check("seed", self.seed, int, low=0)
-        check_tensor("x", self.x, 3, floating=False)
-        members, rows = self.x.shape[:2]
+        coded = check_tensor("x", self.x, 3, floating=False).dtype == torch.uint8
+        members, rows, inputs = self.x.shape
+        if not coded:
+            check_tensor("x", self.x, like=self.stack.theta, finite=False)
+        for name in ("scale", "shift"):
+            value = getattr(self, name)
+            if coded and check_tensor(name, value, 1, like=self.stack.theta).shape != (inputs,):
+                raise ValueError(f"{name} = tensor of shape {tuple(value.shape)}: expected ({inputs},)")
+            if not coded and value is not None:
+                raise ValueError(f"{name} = a tensor: expected None for inputs that are no bytes")
         for name, shape in (("y", (members, rows)), ("counts", (members,))):
             value = check_tensor(name, getattr(self, name), floating=False)
             if value.dtype != torch.int64 or tuple(value.shape) != shape:
@@ -334,17 +345,21 @@ class Minibatches(Problem):
         counts[self.members] = self.counts.cpu()
         return draw_rows(self.seed, range(start, stop), counts, self.batch)[:, self.members]
 
+    def _read(self, x):
+        """What the networks see."""
+        return x if self.scale is None else x.to(self.stack.theta.dtype).mul_(self.scale).add_(self.shift)
+
     def _batch(self, step):
         """The members with the rows of a step."""
         rows = self.picks(step, step + 1)[0].to(self.x.device)
         members = torch.arange(len(rows), device=rows.device)[:, None]
-        return Regression(self.stack, self.read(self.x[members, rows]), self.y[members, rows], "cross_entropy")
+        return Regression(self.stack, self._read(self.x[members, rows]), self.y[members, rows], "cross_entropy")
 
     def _all(self, member):
         """One member with all its rows."""
         one, n = slice(member, member + 1), int(self.counts[member])
         stack = self.stack.select(torch.tensor([member]))
-        return Regression(stack, self.read(self.x[one, :n]), self.y[one, :n], "cross_entropy")
+        return Regression(stack, self._read(self.x[one, :n]), self.y[one, :n], "cross_entropy")
 
     def losses(self, step: int | None = None) -> Float[Tensor, " members"]:
         if step is not None:

@@ -38,9 +38,9 @@ _Optimiser = _structure(
 _Mlp = _structure(
     "Mlp",
     [
-        ("i", "groups steps threads points activation loss"),
+        ("i", "groups steps threads points activation loss batch bytes"),
         ("n", "members layers sizes"),
-        ("p", "x y w"),
+        ("p", "picks counts x y w scale shift"),
         ("i", "x_member y_member w_member"),
         ("p", "theta losses gradient"),
         (_Optimiser, "optimiser"),
@@ -52,6 +52,15 @@ _Rnn = _structure(
         ("i", "members steps threads activation loss sequences length batch f_layers g_layers"),
         ("n", "f_sizes g_sizes"),
         ("p", "picks x y theta losses gradient"),
+        (_Optimiser, "optimiser"),
+    ],
+)
+_Rate = _structure(
+    "Rate",
+    [
+        ("i", "members steps threads units inputs outputs"),
+        ("n", "times counts"),
+        ("p", "x noise y w price scales free theta losses gradient"),
         (_Optimiser, "optimiser"),
     ],
 )
@@ -113,23 +122,43 @@ def _run(problem, theta, optimiser, first, steps, losses, gradient):
 
 
 def _mlp(problem, first, steps):
-    groups, like = problem.stack.groups, problem.theta
-    points = problem.x.shape[-2]
+    like, points = problem.theta, problem.x.shape[-2]
     padding = -points % library().lanes_float()  # also right for double, whose lanes are half as many
     x, y = problem.x, problem.y
     y = y.to(like.dtype)[..., None] if problem.loss == "cross_entropy" else y
     w = like.new_full((points,), 1 / points) if problem.weight is None else problem.weight
     x, y, w = (F.pad(t, (0, padding)).contiguous() for t in (x.mT, y.mT, w))
-    sizes = [list(s) + [0] * (MAX_LAYERS + 1 - len(s)) for _, s in groups]
-    job = _Mlp(
-        groups=len(groups), points=points + padding,
-        activation=list(ACTIVATIONS).index(problem.stack.activation), loss=list(LOSSES).index(problem.loss),
-        members=_whole([m for m, _ in groups]), layers=_whole([len(s) - 1 for _, s in groups]),
-        sizes=_whole([s for row in sizes for s in row]), x=x.data_ptr(), y=y.data_ptr(), w=w.data_ptr(),
-        x_member=x[0].numel() if x.dim() == 3 else 0, y_member=y[0].numel() if y.dim() == 3 else 0,
-        w_member=w.shape[1] if w.dim() == 2 else 0,
-    )  # fmt: skip
+    job = _stack(problem, points + padding, x, y)
+    job.w, job.w_member = w.data_ptr(), w.shape[1] if w.dim() == 2 else 0
     return job, (x, y, w)
+
+
+def _minibatches(problem, first, steps):
+    like = problem.theta
+    picks = problem.picks(first, first + steps) if steps else None
+    x, y, counts = problem.x.contiguous(), problem.y.to(like.dtype)[..., None], problem.counts.contiguous()
+    job = _stack(problem, x.shape[1], x, y)
+    job.batch, job.bytes, job.picks, job.counts = (
+        problem.batch,
+        problem.scale is not None,
+        _pointer(picks),
+        counts.data_ptr(),
+    )
+    job.scale, job.shift = _pointer(problem.scale), _pointer(problem.shift)
+    return job, (x, y, counts, picks)
+
+
+def _stack(problem, points, x, y):
+    """A job for a stack of MLPs on the arrays x and y, which have a member axis if they have three dimensions."""
+    groups, loss = problem.stack.groups, getattr(problem, "loss", "cross_entropy")
+    sizes = [list(s) + [0] * (MAX_LAYERS + 1 - len(s)) for _, s in groups]
+    return _Mlp(
+        groups=len(groups), points=points,
+        activation=list(ACTIVATIONS).index(problem.stack.activation), loss=list(LOSSES).index(loss),
+        members=_whole([m for m, _ in groups]), layers=_whole([len(s) - 1 for _, s in groups]),
+        sizes=_whole([s for row in sizes for s in row]), x=x.data_ptr(), y=y.data_ptr(),
+        x_member=x[0].numel() if x.dim() == 3 else 0, y_member=y[0].numel() if y.dim() == 3 else 0,
+    )  # fmt: skip
 
 
 def _rnn(problem, first, steps):
@@ -144,6 +173,35 @@ def _rnn(problem, first, steps):
         picks=_pointer(picks), x=x.data_ptr(), y=y.data_ptr(),
     )  # fmt: skip
     return job, (picks, x, y)
+
+
+def _rate(problem, first, steps):
+    like, lanes, stack = problem.theta, library().lanes_float(), problem.stack
+    ahead, counts, rows = range(first, first + steps) if steps else [None], [], []
+    drawn = [problem.draw(step) for step in ahead]
+    for trials in drawn:  # as columns, those of each time padded to whole vectors with weight 0
+        real = torch.tensor(trials.counts)
+        wide = -(-real // lanes) * lanes
+        place = torch.arange(len(trials.y)) + torch.repeat_interleave((wide - real).cumsum(0) - (wide - real), real)
+        y, w = trials.y.to(like.dtype)[:, None], like.new_full((len(place), 1), 1 / len(place))
+        noise = like.new_zeros(len(place), 0) if trials.noise is None else trials.noise
+        blank = [like.new_zeros(t.shape[1], int(wide.sum())) for t in (trials.x, noise, y, w)]
+        rows.append([b.index_copy_(1, place, t.T) for b, t in zip(blank, (trials.x, noise, y, w), strict=True)])
+        counts += wide.tolist()
+    x, noise, y, w = (torch.cat([t.flatten() for t in each]) for each in zip(*rows, strict=True))
+    scales = torch.tensor([problem.factor(step) for step in ahead], dtype=like.dtype)
+    price, free = (t if t is None else t.contiguous() for t in (problem.price, problem.free))
+    job = _Rate(
+        members=len(problem.sizes), units=stack.units, inputs=stack.inputs, outputs=stack.outputs,
+        times=_whole([len(trials.counts) for trials in drawn]), counts=_whole(counts), x=x.data_ptr(),
+        noise=noise.data_ptr() if len(noise) else None, y=y.data_ptr(), w=w.data_ptr(),
+        price=_pointer(price), scales=scales.data_ptr(), free=_pointer(free),
+    )  # fmt: skip
+    return job, (x, noise, y, w, price, scales, free)
+
+
+def _deepest(problem):
+    return max(len(sizes) for _, sizes in problem.stack.groups) - 1
 
 
 @dataclass(frozen=True)
@@ -161,6 +219,8 @@ class Kernel:
 
 
 KERNELS = {  # by `Problem.kernel`; the library has a function <name>_float and one <name>_double for each
-    "mlp": Kernel(_mlp, lambda problem: max(len(sizes) for _, sizes in problem.stack.groups) - 1),
+    "mlp": Kernel(_mlp, _deepest),
+    "minibatches": Kernel(_minibatches, _deepest),
     "rnn": Kernel(_rnn, lambda problem: max(len(problem.stack.transition), len(problem.stack.readout)) - 1),
+    "rate": Kernel(_rate, lambda problem: 1),
 }

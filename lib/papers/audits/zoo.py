@@ -62,6 +62,10 @@ def draw_images(labels, generator, *, noise=0.15, dropped=0.06):
     return torch.cat([image.clamp_(0, 1).mul_(255).round_().flatten(1), 255 * bits], 1).to(torch.uint8)
 
 
+SCALE = torch.cat([torch.full((PIXELS,), 1 / 255), torch.full((BITS,), 2 / 255)])  # a byte b is read as b * SCALE + SHIFT
+SHIFT = torch.cat([torch.zeros(PIXELS), -torch.ones(BITS)])
+
+
 def decode(raw, dtype=torch.float32):
     """What a network sees: pixels in [0, 1], header bits as -1 and 1. Shape of `raw` (…, INPUTS) uint8."""
     x = raw.to(dtype).div_(255)
@@ -232,7 +236,7 @@ def build(counts, *, images=6000, few=3000, steps=960, bits=(), seed=0, device="
         b.zero_()
     rate = torch.tensor([2e-3 if kind == "header" else 1e-3 for kind, _, _ in wishes], device=device)
     x, y, sizes = x.to(device), y.to(device), sizes.to(device)
-    problem = Minibatches(stack, x, y, sizes, decode, BATCH, seed)
+    problem = Minibatches(stack, x, y, sizes, BATCH, seed, SCALE.to(device), SHIFT.to(device))
     quarters = [round(steps * k / 4) for k in (1, 2, 3)]  # for the progress bar: a look at all losses takes its time
     stack = train(problem, Adam(rate, schedule=cosine(steps)), steps, at=quarters, progress=progress).problem.stack
     exam = (decode(exam[0]).to(device), labels.to(device))
