@@ -1,10 +1,10 @@
 # Opening the Black Box: `make book` builds the site, `make test` runs all tests; each does its own set-up.
-#   make book [SCALE=smoke|book|paper]   make test   make lab   make sweep   make bench   make lint   make clean
+#   make book [SCALE=smoke|book|paper]   make test   make lab   make ledger   make sweep   make bench   make lint   make format
 
 SHELL := /bin/bash -eu -o pipefail
 .DELETE_ON_ERROR:
 .SECONDEXPANSION:
-.PHONY: book test verdicts lab sweep bench lint clean notebooks FORCE
+.PHONY: book test ledger lab sweep bench lint format clean notebooks FORCE
 
 PYTHON ?= python3
 SCALE  ?= book
@@ -28,6 +28,7 @@ export PYTHONWARNINGS := ignore::UserWarning:papermill.iorw
 book: $(READY) $(VENDOR)
 	@start=$$(date +%s); \
 	$(MAKE) --no-print-directory -j$(JOBS) notebooks && $(MAKE) --no-print-directory $(HTML)/index.html && \
+	python -m lib.reading check $(CHAPTERS:%=$(OUT)/%.ipynb) && \
 	echo "The book is at $(HTML)/index.html ($$(( $$(date +%s) - start )) s, $(JOBS) chapters at a time, $(THREADS) threads each)."
 
 test: $(READY) $(VENDOR)
@@ -39,9 +40,10 @@ lab: $(READY)
 	export JUPYTER_CONFIG_DIR=$(CURDIR)/.venv/jupyter; \
 	jupytext-config set-default-viewer markdown myst && jupyter lab book
 
-# Prints every verdict; fails if a claim does not hold that its chapter does not declare as a finding.
-verdicts: $(READY)
-	python -m lib.reading $(CHAPTERS:%=$(OUT)/%.ipynb)
+# Records the verdicts of all claims at seeds 0 to 4. It can be stopped at any time; what is finished is not run again.
+ledger: $(READY)
+	for chapter in $(CHAPTERS); do python -m lib.sweep $$chapter --grid seed=0:5 --out _build/ledger --workers $(CORES); done
+	python -m lib.reading record $(foreach chapter,$(CHAPTERS),$(foreach seed,0 1 2 3 4,_build/ledger/$(chapter)_book_seed=$(seed).ipynb))
 
 bench: $(READY)
 	pip install -q -e '.[bench]'
@@ -53,6 +55,13 @@ sweep: $(READY)
 lint: $(READY)
 	ruff check .
 	ruff format --check .
+	python tests/cells.py
+
+# Formats the code, that in the pages' cells too.
+format: $(READY)
+	ruff check --fix --quiet . || true
+	ruff format .
+	python tests/cells.py --write
 
 clean:
 	rm -rf _build node_modules book/_static/vendor

@@ -24,6 +24,7 @@ from dask.distributed import Client, LocalCluster, as_completed
 from tqdm import tqdm
 
 from .reading.claims import frame
+from .reading.ledger import version
 
 BOOK = Path(__file__).parents[1] / "book"
 
@@ -81,6 +82,7 @@ def load(chapter, scale):
         raise ValueError(f"--scale {scale!r}: expected one of {sorted({'book', *scales})}")
     base = {} if scale == "book" else (yaml.safe_load(scales[scale].read_text()) or {}).get(path.stem, {})
     notebook = nbformat.v4.upgrade(jupytext.read(path))
+    notebook.metadata["version"] = version(path)
     return notebook, base, set(papermill.inspect_notebook(notebook))
 
 
@@ -103,9 +105,12 @@ def plan(chapter, scale, axes, out):
     return notebook, runs
 
 
-def finished(path, parameters):
-    """Whether `path` is the executed notebook of exactly these parameters."""
-    return path.exists() and nbformat.read(path, 4).metadata.papermill.parameters == parameters
+def finished(path, parameters, version):
+    """Whether `path` is the executed notebook of exactly these parameters and this version of the chapter's code."""
+    if not path.exists():
+        return False
+    metadata = nbformat.read(path, 4).metadata
+    return metadata.papermill.parameters == parameters and metadata.get("version") == version
 
 
 def run(notebook, path, parameters):
@@ -113,7 +118,7 @@ def run(notebook, path, parameters):
 
     A run that is there already is left alone: Dask asks again for the results that a lost worker held.
     """
-    if finished(path, parameters):
+    if finished(path, parameters, notebook.metadata.version):
         return None
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "run.ipynb"
@@ -168,7 +173,9 @@ def main(arguments=None):
         return 2
 
     options.out.mkdir(parents=True, exist_ok=True)
-    todo = {path: parameters for path, parameters in runs.items() if not finished(path, parameters)}
+    todo = {
+        path: parameters for path, parameters in runs.items() if not finished(path, parameters, notebook.metadata.version)
+    }
     print(f"{len(runs)} runs, {len(runs) - len(todo)} finished before")
     failures = _spread(notebook, todo, options) if todo else {}
     done = [path for path in runs if path not in failures]

@@ -1,9 +1,10 @@
-"""What a page shows: claims, explorables, figures, progress, and the front page drawn from executed chapters."""
+"""What a page shows: claims and verdicts, explorables, figures, progress, and the pages drawn from executed chapters."""
 
-from .claims import Claims
+from . import conditions
+from .claims import Claims, ensure, exact, given, implied, ours, paper, sample
 from .explore import explore
 from .figures import BLUE, GREEN, GREY, INK, OCHRE, PALETTE, PINK, RED, figure, show
-from .front import failures, gallery, scoreboard
+from .front import exceptions, gallery, scoreboard
 from .parameters import parameters
 from .progress import progress
 from .texts import between, each, interval
@@ -19,14 +20,22 @@ __all__ = [
     "RED",
     "Claims",
     "between",
+    "conditions",
     "each",
+    "ensure",
+    "exact",
+    "exceptions",
     "explore",
-    "failures",
     "figure",
     "gallery",
+    "given",
+    "implied",
     "interval",
+    "ours",
+    "paper",
     "parameters",
     "progress",
+    "sample",
     "scoreboard",
     "show",
 ]

@@ -1,92 +1,452 @@
-"""Claims and their verdicts. The executed notebook is the only record: the verdict table carries them inside it.
+"""Claims and their verdicts: whose a claim is, what must be true for it to hold, and how sure this build is.
 
-A claim states what the paper says, what this build measured and a predicate on the measurement, which is a Python
-expression: the very text that is printed is the one that is evaluated. `python -m lib.reading NOTEBOOK…` prints all
-verdicts and fails if one came out "does not hold" that its chapter does not declare as a finding.
+A claim is a sentence that could be false. Its condition follows from the sentence by the table in `conditions`; its verdict
+follows from replicates: the condition is evaluated on resamples of the units (the seeds, tasks or games that were drawn at
+random). What cannot fail is no claim: `ensure` stops the run if it is false.
+
+The executed notebook is the only record: each verdict carries its claim inside the output of the cell that measured it.
 """
 
+import functools
 import html
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+from scipy.special import betaincinv, ndtr, stdtrit
+from torch import Tensor
+
+from ..checks import check
+from .conditions import Condition
+from .ledger import recorded
+from .predicates import Predicates
+
 MIME = "application/vnd.claims+json"
-HOLDS, FAILS, UNJUDGED = "holds", "does not hold", "not judged at this scale"
-SIGNS = {HOLDS: "✓", FAILS: "✗", UNJUDGED: "–"}
-COLUMNS = ("id", "says", "source", "paper", "here", "spread", "predicate", "verdict", "scale")
-_FUNCTIONS = {"__builtins__": {}, "abs": abs, "all": all, "any": any, "max": max, "min": min, "sum": sum, "len": len}
+HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
+UNMET, UNJUDGED = "conditions not met", "not judged at this scale"
+SIGNS = {HOLDS: "✓", FAILS: "✗", UNDECIDED: "≈", UNMET: "○", UNJUDGED: "–"}
+ORIGINS = ("paper", "implied", "ours")
+COLUMNS = (
+    "id", "says", "origin", "source", "paper", "here", "values", "low", "high", "units", "condition", "premise", "share",
+    "verdict", "scale", "seed",
+)  # fmt: skip
+LEVEL = 0.95  # share of the resamples in which the condition of a claim that holds is true
+DRAWS = 1000  # resamples
+FEWEST = 5  # units of a random quantity
+LARGEST = 1 << 23  # numbers resampled at a time
 
 
-class Claims:
-    """The claims of one chapter, in the order they are measured; the last expression of the verdict cell shows them."""
+@dataclass(frozen=True)
+class Origin:
+    """Whose a claim is: `kind` is one of `ORIGINS`, `source` says where it stands, `value` what the paper gives, as text."""
 
-    def __init__(self, chapter, scale):
-        """`chapter` is the slug; `scale` is smoke, book or paper: at smoke scale nothing is judged."""
-        self.chapter, self.scale, self.rows = chapter, scale, []
+    kind: str
+    source: str
+    value: str = "–"
 
-    def add(self, name, says, *, source, paper, here, predicate, spread="", finding="", **values):
-        """Record a claim and judge it.
 
-        Args:
-            name: short name; the claim's id is `chapter/name`.
-            says: the claim, in a sentence.
-            source: where in the paper ("abstract", "Fig. 2"), or "ours" for what the paper does not say.
-            paper: the paper's value, as text ("–" if it gives none).
-            here: what this build measured, as text.
-            predicate: a Python expression on `values`, decided before measuring: "0.9 <= alpha <= 1.35".
-            spread: the measurement's spread, as text with its meaning ("95 % over 16 seeds: 1.02 to 1.11").
-            finding: if this claim is known not to hold, or to hang in the balance, why the book keeps it: one sentence.
-            values: the numbers the predicate names.
+def paper(source: str, value: str = "–") -> Origin:
+    """The paper says it: `source` is "abstract", "figure 2", "section 4", or says that this is known at second hand."""
+    return Origin("paper", source, value)
 
-        Raises:
-            ValueError: if the name is taken or the predicate cannot be evaluated on the values.
-        """
-        identity = f"{self.chapter}/{name}"
-        if any(row["id"] == identity for row in self.rows):
-            raise ValueError(f"name = {name!r}: expected a name that no other claim of {self.chapter} has")
-        try:
-            true = bool(eval(predicate, _FUNCTIONS | values))  # the chapter's own text, never a user's
-        except Exception as error:
-            raise ValueError(f"predicate = {predicate!r}: expected an expression on {sorted(values)} ({error})") from error
-        verdict = UNJUDGED if self.scale == "smoke" else HOLDS if true else FAILS
-        row = (identity, says, source, paper, here, spread, predicate, verdict, self.scale)
-        self.rows.append(dict(zip(COLUMNS, row, strict=True)) | {"finding": finding})
 
-    def __getitem__(self, name):
-        """The record of one claim, by its short name, for the prose beside a figure."""
-        return next(row for row in self.rows if row["id"] == f"{self.chapter}/{name}")
+def implied(source: str, value: str = "–") -> Origin:
+    """We read it out of the paper: `source` says from what."""
+    return Origin("implied", source, value)
+
+
+def ours() -> Origin:
+    """The paper does not say it."""
+    return Origin("ours", "this book")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Quantities measured on the same units; `units` is None for what is not random.
+
+    Attributes:
+        quantities: for each name a tensor whose leading axis is the units, float64 or bool.
+        units: their number.
+    """
+
+    quantities: dict[str, Tensor]
+    units: int | None
+
+
+def sample(**quantities: object) -> Sample:
+    """Quantities measured on the same units (seeds, tasks, games), which are resampled together.
+
+    Args:
+        quantities: arrays whose leading axis is the units; an array of bools says yes or no of each unit.
+
+    Raises:
+        ValueError: if there is none, one is empty, or their numbers of units differ.
+    """
+    tensors = {name: _tensor(values) for name, values in quantities.items()}
+    counts = {name: len(t) if t.dim() else 0 for name, t in tensors.items()}
+    if not counts or len(set(counts.values())) > 1 or 0 in counts.values():
+        raise ValueError(f"quantities = units {counts}: expected arrays with the same number of units, at least one")
+    return Sample(tensors, next(iter(counts.values())))
+
+
+def exact(**quantities: object) -> Sample:
+    """Quantities that no draw enters (a count over a complete list, a solution of an equation): nothing is resampled."""
+    if not quantities:
+        raise ValueError("quantities = {}: expected at least one")
+    return Sample({name: _tensor(values)[None] for name, values in quantities.items()}, None)
+
+
+def _tensor(values):
+    tensor = torch.as_tensor(values).detach().cpu()
+    return tensor if tensor.dtype == torch.bool else tensor.double()
+
+
+def ensure(says: str, true: object, here: object = "") -> None:
+    """A check, not a claim: an identity, a theorem, bookkeeping. It has no verdict, and stops the run if it is violated.
+
+    Raises:
+        RuntimeError: saying what is violated, and what was found instead.
+    """
+    if not bool(true):
+        raise RuntimeError(f"violated: {says}" + (f" (found {here})" if here != "" else ""))
+
+
+@dataclass(frozen=True)
+class Premise:
+    """What must be the case for a claim to be tested at all, made by `given`; its fields are those of `Claims.judge`."""
+
+    says: str
+    condition: Condition
+    samples: tuple[Sample, ...]
+    value: Callable | None
+
+
+def given(says: str, condition: Condition, *samples: Sample, value: Callable | None = None) -> Premise:
+    """A premise, of a claim that is about converged, unsaturated or error-free networks: "the loss has settled"."""
+    return Premise(says, condition, samples, value)
+
+
+def required(units: int | None) -> float:
+    """Share of the resamples that a verdict needs: 0.95 for many units, more for few.
+
+    A bootstrap of n units is too narrow: its variance lacks a factor n/(n - 1), and its tails are the normal's where
+    Student's are right. With both put right a one-sided 95 % needs Φ(t₀.₉₅(n - 1) √(n/(n - 1))) of the resamples:
+    0.991 for five units, 0.973 for ten, 0.957 for 32 (Hesterberg 2015, "What teachers should know about the bootstrap").
+    """
+    if units is None or units < 2:
+        return LEVEL
+    return float(ndtr(stdtrit(units - 1, LEVEL) * (units / (units - 1)) ** 0.5))
+
+
+def _resampled(samples, draws):
+    """All quantities by name, (rows, units, …), a chunk of rows after the other: first as measured, then `draws` resamples.
+
+    Units are put in order first, so that the order in which they were given does not matter.
+    """
+    picks = []
+    for place, one in enumerate(samples):
+        order = torch.zeros(1, dtype=torch.int64)
+        if one.units is not None:
+            keys = torch.cat([t.double().reshape(one.units, -1) for t in one.quantities.values()], 1).tolist()
+            order = torch.tensor(sorted(range(one.units), key=keys.__getitem__))
+        drawn = torch.randint(len(order), (draws, len(order)), generator=torch.Generator().manual_seed(place))
+        picks.append(order[torch.cat([torch.arange(len(order))[None], drawn])])
+    size = sum(t.numel() for one in samples for t in one.quantities.values())
+    rows = max(1, LARGEST // size)
+    for at in range(0, 1 + draws, rows):
+        pairs = [(one, chosen[at : at + rows]) for one, chosen in zip(samples, picks, strict=True)]
+        yield {name: t[chosen] for one, chosen in pairs for name, t in one.quantities.items()}
+
+
+def _means(**quantities):
+    return {name: t.double().mean(1) for name, t in quantities.items()}
+
+
+def _measured(samples, value, draws):
+    """What the condition is about, by name: (rows,) or (rows, K), the first row as measured."""
+    parts = [(value or _means)(**chunk) for chunk in _resampled(samples, draws)]
+    parts = [part if isinstance(part, dict) else {"value": part} for part in parts]
+    found = {name: torch.cat([torch.as_tensor(part[name]).double() for part in parts]) for name in parts[0]}
+    for name, t in found.items():
+        if len(t) != 1 + draws or t.dim() > 2:
+            expected = f"expected ({1 + draws},) or ({1 + draws}, K), a row for each resample"
+            raise ValueError(f"value = {name} of shape {tuple(t.shape)}: {expected}")
+    return found
+
+
+def _fares(condition, found):
+    """In which rows the condition is true, in which false, bool (2, rows): neither, where something is not a number."""
+    true = condition.test(*found.values())
+    known = torch.stack([~torch.isnan(t.reshape(len(t), -1)).any(1) for t in found.values()]).all(0)
+    true = true.reshape(len(true), -1).all(1)
+    return torch.stack([true & known, ~true & known])
+
+
+def _binomial(yes, units):
+    """Shares that `yes` of `units` leave possible, (2, DRAWS): seen from below and from above (Clopper and Pearson 1934).
+
+    Where a unit itself says yes or no, five of five is not certainty, and no resample would say so.
+    """
+    grid = (torch.arange(DRAWS).double() + 0.5) / DRAWS
+    below = betaincinv(yes, units - yes + 1, grid) if yes else torch.zeros(DRAWS)
+    above = betaincinv(yes + 1, units - yes, grid) if yes < units else torch.ones(DRAWS)
+    return torch.stack([torch.as_tensor(below).double(), torch.as_tensor(above).double()])
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """How a condition fared; `values`, `low` and `high` are by quantity, (1,) or (K,)."""
+
+    condition: str
+    values: dict[str, Tensor]
+    low: dict[str, Tensor]
+    high: dict[str, Tensor]
+    units: str
+    share: float
+    verdict: str
+
+    def here(self, form):
+        """What was measured, in words, with its doubt."""
+        spoken = [
+            ("" if name == "value" else name.replace("_", " ") + " ")
+            + _spoken(v, self.low.get(name), self.high.get(name), form)
+            for name, v in self.values.items()
+        ]
+        return "; ".join(spoken)
+
+
+def _spoken(value, low, high, form):
+    """Numbers (K,) with their interval, if they have one, in words."""
+    listed = ", ".join(format(v, form) for v in value.tolist())
+    words = listed if len(value) <= 4 else f"{value.min():{form}} to {value.max():{form}}"
+    return words if low is None else f"{words} [{low.min():{form}}, {high.max():{form}}]"
+
+
+def _judged(condition, samples, value):
+    """The `_Evidence` for a condition on the quantities that `value` makes of the samples."""
+    names = [name for one in samples for name in one.quantities]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"samples = quantities {names}: expected at least one, each name once")
+    counts = sorted({one.units for one in samples if one.units is not None})
+    found = _measured(samples, value, DRAWS if counts else 0)
+    if condition.quantities not in (None, len(found)):
+        raise ValueError(f"value = quantities {list(found)}: expected {condition.quantities} for {condition.text!r}")
+    fares, level, low, high = _fares(condition, found), LEVEL, {}, {}
+    share, against = fares[:, 0].double().tolist()
+    if counts and value is None and len(names) == 1 and samples[0].quantities[names[0]].dtype == torch.bool:
+        below, above = _binomial(int(samples[0].quantities[names[0]].sum()), counts[0])
+        low, high = {names[0]: below.quantile(1 - LEVEL)[None]}, {names[0]: above.quantile(LEVEL)[None]}
+        fares = torch.stack([_fares(condition, {names[0]: below})[0], _fares(condition, {names[0]: above})[1]])
+    elif counts:
+        level = required(counts[0])
+        low = {name: t[1:].nanquantile(1 - level, 0).reshape(-1) for name, t in found.items()}
+        high = {name: t[1:].nanquantile(level, 0).reshape(-1) for name, t in found.items()}
+        fares = fares[:, 1:]
+    if counts and not condition.every_unit:
+        share, against = fares.double().mean(1).tolist()
+    verdict = HOLDS if share >= level else FAILS if against >= level else UNDECIDED
+    if any(bool(torch.isnan(t[0]).any()) for t in found.values()):
+        verdict = UNMET
+    labels = [name.replace("_", " ") for name in found]
+    words = condition.text if condition.because else condition.text.format(*labels, all=", ".join(labels))
+    words += f" ({condition.because})" if condition.because else ""
+    units = f"{' to '.join(map(str, counts))} units" if counts else "not random"
+    return _Evidence(words, {name: t[0].reshape(-1) for name, t in found.items()}, low, high, units, share, verdict)
+
+
+class Verdict:
+    """One claim with its verdict: the last expression of the cell that measured it."""
+
+    def __init__(self, row):
+        """`row` has the keys of `COLUMNS`."""
+        self.row = row
 
     def _repr_mimebundle_(self, **kwargs):
-        plain = "\n".join(f"{SIGNS[r['verdict']]} {r['verdict']}: {r['says']} [{r['here']}]" for r in self.rows)
-        return {"text/html": table(self.rows), MIME: self.rows, "text/plain": plain}
+        row = self.row
+        return {
+            "text/html": line(row),
+            MIME: [row],
+            "text/plain": f"{SIGNS[row['verdict']]} {row['verdict']}: {row['says']} [{row['here']}]",
+        }
 
 
-def table(rows):
-    """`rows` of claims as an HTML table (text) that a screen reader can read; verdicts differ by word and sign."""
-    heads = ("verdict", "claim", "paper", "this build", "holds if")
+class Claims(Predicates):
+    """The claims of one chapter, in the order they are judged; shown at the end of the chapter they sum up."""
+
+    def __init__(self, chapter: str, scale: str, seed: int = 0):
+        """`chapter` is the slug; at `scale` smoke nothing is judged, at book and paper everything; `seed` goes on record."""
+        self.chapter, self.scale, self.seed, self._rows = chapter, scale, seed, {}
+
+    @property
+    def rows(self) -> list[dict]:
+        """The records, in the order of judging."""
+        return list(self._rows.values())
+
+    def judge(
+        self, name: str, says: str, origin: Origin, condition: Condition, *samples: Sample,
+        value: Callable | None = None, premise: Premise | tuple[Premise, ...] = (), form: str = ".3g",
+    ) -> Verdict:  # fmt: skip
+        """Judge a claim: evaluate its condition on resamples of the units, and say how sure that is.
+
+        *Holds* if the condition is true in at least 95 % of the resamples (more with few units, see `required`), *does not
+        hold* if it is false in as many, *undecided* between. If a premise does not hold, or a quantity cannot be measured
+        (is NaN), the verdict is *conditions not met*.
+
+        Args:
+            name: short name, unique in the chapter; the claim's id is `chapter/name`. Judging it again replaces it.
+            says: the claim, a sentence.
+            origin: `paper(…)`, `implied(…)` or `ours()`.
+            condition: a line of the table, from `conditions`.
+            samples: what was measured, from `sample` or `exact`: the quantities of one sample are resampled together, those
+                of different samples apart.
+            value: function of all resampled quantities, by name, each (resamples, units, …), float64 or bool, giving what
+                the condition is about: a tensor (resamples,), or a dict of them in the condition's order; with a second
+                axis the condition must be true all along it. It works on all resamples at once, without a loop. By
+                default each quantity's mean over its units.
+            premise: one `given(…)`, or a tuple of them.
+            form: how numbers are printed.
+
+        Returns:
+            A `Verdict`, which shows itself.
+
+        Raises:
+            ValueError: for a bad argument, or fewer than five units of a random quantity where claims are judged.
+        """
+        check("name", name, str)
+        premises = premise if isinstance(premise, tuple) else (premise,)
+        if not says.endswith("."):
+            raise ValueError(f"says = {says!r}: expected a sentence that ends with a full stop")
+        if not isinstance(origin, Origin) or not isinstance(condition, Condition):
+            raise ValueError(
+                f"{name}: expected an origin (paper, implied, ours) and a condition, got {origin!r}, {condition!r}"
+            )
+        for one in (*samples, *(part for p in premises for part in p.samples)):
+            if not isinstance(one, Sample):
+                raise ValueError(f"samples = {one!r} in {name}: expected sample(…) or exact(…)")
+            if self.scale != "smoke" and one.units is not None and one.units < FEWEST:
+                raise ValueError(f"units = {one.units} in {name}: expected at least {FEWEST} of a random quantity")
+        evidence = _judged(condition, samples, value)
+        grounds = [(p.says, _judged(p.condition, p.samples, p.value)) for p in premises]
+        met = all(e.verdict == HOLDS for _, e in grounds)
+        self._rows[name] = {
+            "id": f"{self.chapter}/{name}",
+            "says": says,
+            "origin": origin.kind,
+            "source": origin.source,
+            "paper": origin.value,
+            "here": evidence.here(form),
+            **{key: {n: t.tolist() for n, t in getattr(evidence, key).items()} for key in ("values", "low", "high")},
+            "units": evidence.units,
+            "condition": evidence.condition,
+            "premise": "; ".join(f"{text}: {e.condition} (measured {e.here(form)}, {e.verdict})" for text, e in grounds),
+            "share": round(evidence.share, 4),
+            "verdict": UNJUDGED if self.scale == "smoke" else evidence.verdict if met else UNMET,
+            "scale": self.scale,
+            "seed": self.seed,
+        }
+        return Verdict(self._rows[name])
+
+    def __getitem__(self, name: str) -> dict:
+        """The record of one claim, by its short name, for the prose beside a figure."""
+        return self._rows[name]
+
+    def _repr_mimebundle_(self, **kwargs):
+        plain = "\n".join(map(_plain, self.rows))
+        older = [row for row in self.rows if "finding" in row]  # the other verdicts are on record where they were judged
+        return {"text/html": table(self.rows), "text/plain": plain} | ({MIME: older} if older else {})
+
+
+# ---- what the eye sees ---------------------------------------------------------------------------------------------------
+
+
+def anchor(identity: str) -> str:
+    """The page's anchor of a claim, by its id."""
+    return f"claim-{identity.replace('/', '-')}"
+
+
+def _plain(row):
+    return f"{SIGNS[row['verdict']]} {row['verdict']}: {row['says']} [{row['here']}]"
+
+
+def _sign(row):
+    return f'<span class="sign">{SIGNS[row["verdict"]]}</span> <strong>{row["verdict"]}</strong>'
+
+
+def seeds(identity: str) -> str:
+    """The ledger's verdicts of a claim at seeds 0 to 4, as HTML; empty if it is not there."""
+    found = recorded(identity)
+    if not found:
+        return ""
+    words = "; ".join(f"seed {seed}: {entry['verdict']}" for seed, entry in sorted(found.items()))
+    signs = "".join(SIGNS[entry["verdict"]] for _, entry in sorted(found.items()))
+    return f'<span class="seeds" title="{words}" role="img" aria-label="{words}">{signs}</span>'
+
+
+def origin(row: dict) -> str:
+    """Whose a claim is and where it stands, as HTML."""
+    whose = {"paper": "the paper", "implied": "implied by the paper", "ours": "ours"}[row["origin"]]
+    return html.escape(whose + (f", {row['source']}" if row["origin"] != "ours" else ""))
+
+
+def line(row: dict) -> str:
+    """A claim's verdict as HTML: one line for the eye, the grounds in a fold."""
+    text = {key: html.escape(str(value)) for key, value in row.items()}
+    at, signs = anchor(row["id"]), seeds(row["id"])
+    sure = f"the condition is true in {row['share']:.1%} of the resamples ({text['units']})"
+    pairs = [
+        ("who says so", origin(row)),
+        ("the paper gives", text["paper"] if row["paper"] != "–" else ""),
+        ("holds if", f"<code>{text['condition']}</code>"),
+        ("provided that", text["premise"]),
+        ("how sure", "nothing in it is random" if row["units"] == "not random" else sure),
+        ("at seeds 0 to 4", signs),
+    ]
+    grounds = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in pairs if value)
+    link = f'<a class="headerlink" href="#{at}" aria-label="Link to this claim">#</a>'
+    return (
+        f'<div class="verdict" id="{at}" data-verdict="{row["verdict"]}">'
+        f'<p>{_sign(row)} <span class="says">{text["says"]}</span> '
+        f'<span class="here">{text["here"]}</span> {signs}{link}</p>'
+        f"<details><summary>How this was judged</summary><dl>{grounds}</dl></details></div>"
+    )
+
+
+def table(rows: list[dict]) -> str:
+    """`rows` of claims as an HTML table that a screen reader can read; verdicts differ by word and sign."""
+    heads = ("verdict", "claim", "the paper", "this build")
     lines = ['<div class="claims"><table>', "<caption>Claims and their verdicts</caption>", "<thead><tr>"]
     lines += [f'<th scope="col">{head}</th>' for head in heads] + ["</tr></thead>", "<tbody>"]
     for row in rows:
         text = {key: html.escape(str(value)) for key, value in row.items()}
-        word = f"{SIGNS[row['verdict']]} {text['verdict']}"
-        note = f"<br><em>Finding: {text['finding']}</em>" if row["finding"] and row["verdict"] == FAILS else ""
         lines.append(
-            f'<tr id="claim-{text["id"].replace("/", "-")}"><th scope="row">{word}</th>'
-            f"<td>{text['says']} <small>({text['source']})</small>{note}</td><td>{text['paper']}</td>"
-            f"<td>{text['here']}<br><small>{text['spread']}</small></td><td><code>{text['predicate']}</code></td></tr>"
+            f'<tr><th scope="row"><a href="#{anchor(row["id"])}">{_sign(row)}</a> {seeds(row["id"])}</th>'
+            f'<td data-head="claim">{text["says"]} <small>({origin(row)})</small></td>'
+            f'<td data-head="the paper">{text["paper"]}</td><td data-head="this build">{text["here"]}</td></tr>'
         )
     return "\n".join([*lines, "</tbody></table></div>"])
 
 
-def read(notebook):
-    """The claims in an executed notebook (path to an .ipynb): a list of dicts with the keys of `COLUMNS`."""
-    cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
+# ---- what machines read --------------------------------------------------------------------------------------------------
+
+
+@functools.lru_cache(32)
+def _read(path, modified):
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     outputs = [output for cell in cells for output in cell.get("outputs", [])]
     return [row for output in outputs for row in output.get("data", {}).get(MIME, [])]
 
 
-def frame(notebooks):
+def read(notebook: str | Path) -> list[dict]:
+    """The claims in an executed notebook (path to an .ipynb): a list of dicts with the keys of `COLUMNS`."""
+    path = Path(notebook)
+    return _read(path, path.stat().st_mtime_ns)
+
+
+def frame(notebooks: list):
     """The claims of several executed notebooks as one `pandas.DataFrame`, one row a claim, with the notebook's path."""
     import pandas
 
     rows = [row | {"notebook": str(path)} for path in notebooks for row in read(path)]
-    return pandas.DataFrame(rows, columns=[*COLUMNS, "finding", "notebook"])
+    return pandas.DataFrame(rows, columns=[*COLUMNS, "notebook"])

@@ -1,4 +1,4 @@
-"""The front page: a gallery and a scoreboard, both read from executed chapters."""
+"""The front page and the honesty page: a gallery, a scoreboard and what did not hold, all read from executed chapters."""
 
 import html
 import json
@@ -6,9 +6,11 @@ from pathlib import Path
 
 import yaml
 
-from .claims import FAILS, HOLDS, SIGNS, UNJUDGED, read
+from .claims import FAILS, HOLDS, SIGNS, UNDECIDED, UNJUDGED, UNMET, anchor, origin, read, seeds
+from .ledger import ROOT
 
-TOC = Path(__file__).parents[2] / "_toc.yml"
+TOC = ROOT / "_toc.yml"
+VERDICTS = (HOLDS, FAILS, UNDECIDED, UNMET, UNJUDGED)
 
 
 def _chapters(folder):
@@ -43,31 +45,44 @@ def gallery(folder):
     return _Html(f'<nav class="gallery" aria-label="Chapters">{"".join(cards)}</nav>', f"{len(cards)} chapters")
 
 
+def _count(rows, origins, verdict=None):
+    return sum(row["origin"] in origins and verdict in (None, row["verdict"]) for row in rows)
+
+
 def scoreboard(folder):
-    """The verdicts of every chapter executed in `folder`, counted."""
-    verdicts = (HOLDS, FAILS, UNJUDGED)
-    head = "".join(f'<th scope="col">{SIGNS[v]} {v}</th>' for v in verdicts)
-    chapters = {slug: [row["verdict"] for row in read(path)] for slug, path in _chapters(folder).items()}
+    """The verdicts of every chapter executed in `folder`: the papers' claims counted, implied ones and ours beside them."""
+    chapters = {slug: read(path) for slug, path in _chapters(folder).items()}
+    everything = [row for rows in chapters.values() for row in rows]
+    shown = [verdict for verdict in VERDICTS if _count(everything, ("paper",), verdict)]
+    head = "".join(f'<th scope="col">{SIGNS[v]} {v}</th>' for v in shown)
+    head += "".join(f'<th scope="col">{origin}: {SIGNS[HOLDS]} of</th>' for origin in ("implied", "ours"))
     lines = []
-    for slug, found in chapters.items():
-        cells = "".join(f"<td>{found.count(verdict)}</td>" for verdict in verdicts)
+    for slug, rows in chapters.items():
+        cells = "".join(f"<td>{_count(rows, ('paper',), verdict)}</td>" for verdict in shown)
+        cells += "".join(f"<td>{_count(rows, (o,), HOLDS)} of {_count(rows, (o,))}</td>" for o in ("implied", "ours"))
         lines.append(f'<tr><th scope="row"><a href="{slug}.html">{slug}</a></th>{cells}</tr>')
-    total = f"{sum(map(len, chapters.values()))} claims in {len(chapters)} chapters"
+    total = f"{_count(everything, ('paper',))} claims of {len(chapters)} papers"
     return _Html(
-        f'<div class="claims"><table><caption>{total}, measured when this book was built</caption>'
+        f'<div class="claims scoreboard"><table><caption>{total}, measured when this book was built; beside them, how many '
+        f"hold of those that we read out of the papers (implied) and of our own</caption>"
         f'<thead><tr><th scope="col">chapter</th>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>',
         total,
     )
 
 
-def failures(folder):
-    """Every claim of the chapters executed in `folder` that does not hold, with what was measured and why it is kept."""
-    items = []
-    for slug, path in _chapters(folder).items():
-        for row in read(path):
-            if row["verdict"] == FAILS:
-                text = {key: html.escape(row[key]) for key in ("id", "says", "here", "finding")}
-                link = f"{slug}.html#claim-{text['id'].replace('/', '-')}"
-                why = f" <em>{text['finding']}</em>." if text["finding"] else ""
-                items.append(f'<li><a href="{link}">{text["id"]}</a>: {text["says"]} Measured: {text["here"]}.{why}</li>')
-    return _Html(f"<ul>{''.join(items)}</ul>" if items else "<p>Nothing, so far.</p>", f"{len(items)} claims do not hold")
+def exceptions(folder):
+    """Every claim of the chapters in `folder` that does not hold, is undecided or whose conditions were not met."""
+    text, count = "", 0
+    for verdict in (FAILS, UNDECIDED, UNMET):
+        items = []
+        for slug, path in _chapters(folder).items():
+            for row in (row for row in read(path) if row["verdict"] == verdict):
+                says, here, provided = (html.escape(str(row[key])) for key in ("says", "here", "premise"))
+                link = f'<a href="{slug}.html#{anchor(row["id"])}">{html.escape(row["id"])}</a>'
+                why = f" Premise: {provided}." if verdict == UNMET and provided else ""
+                why += f" <em>{html.escape(row['finding'])}</em>." if row.get("finding") else ""
+                items.append(f"<li>{link} ({origin(row)}): {says} Measured: {here}.{why} {seeds(row['id'])}</li>")
+        count += len(items)
+        if items:
+            text += f"<p><strong>{SIGNS[verdict]} {verdict}</strong></p><ul>{''.join(items)}</ul>"
+    return _Html(text or "<p>Nothing, so far.</p>", f"{count} claims")

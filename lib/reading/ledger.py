@@ -1,0 +1,73 @@
+"""The ledger: the verdict of every claim at seeds 0 to 4, recorded with the version of the code, the date and the processor.
+
+`python -m lib.reading record NOTEBOOK…` writes it from the executed notebooks of a sweep; `python -m lib.reading check
+NOTEBOOK…` fails if a verdict has moved between *holds* and *does not hold*.
+"""
+
+import functools
+import hashlib
+import json
+import platform
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+LEDGER = ROOT / "book/ledger.json"
+
+
+def version(page: Path) -> str:
+    """Eight hexadecimal digits that change with what a page (path) computes: its cells, module, the kernels, the rules."""
+    import jupytext
+
+    chapter, cells = page.stem, jupytext.read(page).cells
+    digest = hashlib.sha256("\0".join(cell.source for cell in cells if cell.cell_type == "code").encode())
+    files = [
+        *ROOT.glob(f"lib/papers/{chapter}.py"),
+        *ROOT.glob(f"lib/papers/{chapter}/**/*"),
+        *ROOT.glob("lib/kernels/**/*"),
+    ]
+    files += [ROOT / f"lib/reading/{name}.py" for name in ("claims", "conditions")]
+    for path in sorted(path for path in files if path.is_file() and "__pycache__" not in path.parts):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:8]
+
+
+def processor() -> str:
+    """The processor of this machine, as text."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+@functools.cache
+def ledger() -> dict:
+    """The recorded ledger: {chapter: {"version", "date", "processor", "claims": {claim's id: {seed: verdict}}, …}}."""
+    return json.loads(LEDGER.read_text(encoding="utf-8")) if LEDGER.exists() else {}
+
+
+def recorded(identity: str) -> dict[str, dict]:
+    """What the ledger says of one claim, by its id: {seed as text: {"verdict", "here"}}, empty if it is not there."""
+    return ledger().get(identity.partition("/")[0], {}).get("claims", {}).get(identity, {})
+
+
+def record(rows: list[dict], date: str) -> dict:
+    """The ledger with the chapters of `rows` (claims of book-scale notebooks, each with its `seed`) put in anew."""
+    fresh = {}
+    for row in rows:
+        chapter = row["id"].partition("/")[0]
+        about = {"version": version(ROOT / f"book/{chapter}.md"), "date": date, "processor": processor(), "claims": {}}
+        claims = fresh.setdefault(chapter, about)["claims"]
+        claims.setdefault(row["id"], {})[str(row["seed"])] = {"verdict": row["verdict"], "here": row["here"]}
+    return dict(sorted((ledger() | fresh).items()))
+
+
+def moved(rows: list[dict]) -> list[str]:
+    """One line for each claim whose verdict has moved between *holds* and *does not hold* against the ledger's same seed."""
+    lines = []
+    for row in rows:
+        before = recorded(row["id"]).get(str(row["seed"]))
+        if before and {before["verdict"], row["verdict"]} == {"holds", "does not hold"}:
+            lines.append(
+                f"{row['id']} at seed {row['seed']}: {row['verdict']} ({row['here']}) on {processor()}; "
+                f"the ledger has {before['verdict']} ({before['here']})"
+            )
+    return lines
