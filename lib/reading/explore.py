@@ -28,7 +28,7 @@ def explore(draw, alt, /, start=None, **axes):
         the stacks nest, so that each slider is linked to one index.
 
     Raises:
-        ValueError: if there is no axis, more than two, an empty one, more than 60 frames, or a start that is not on its axis.
+        ValueError: if there is no axis, more than two, an empty one, more than 60 frames, or a start that is on none.
     """
     axes = {name: list(values) for name, values in axes.items()}
     count = 1
