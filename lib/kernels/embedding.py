@@ -117,7 +117,7 @@ class Embedded(Problem):
             start = stop
         return views
 
-    def outputs(self, pairs: Int[Tensor, "members pairs 2"]) -> Float[Tensor, "members pairs outputs"]:
+    def __call__(self, pairs: Int[Tensor, "members pairs 2"]) -> Float[Tensor, "members pairs outputs"]:
         """What every network says of some pairs; differentiable in `theta`."""
         act, said, start = ACTIVATIONS[self.activation][0], [], 0
         for E, layers in self.unpack():
@@ -130,7 +130,7 @@ class Embedded(Problem):
         return torch.cat(said)
 
     def losses(self, step: int | None = None) -> Float[Tensor, " members"]:
-        return (LOSSES[self.loss][0](self.outputs(self.pairs), self.y) * self.weight).sum(1)
+        return (LOSSES[self.loss][0](self(self.pairs), self.y) * self.weight).sum(1)
 
 
 def _rows(E, numbers):
