@@ -168,7 +168,7 @@ class RateTraining(Problem):
             stack = replace(stack, theta=stack.theta * self.free + (stack.theta * (1 - self.free)).detach())
         W, U, b, V, c = stack.parts()
         drive = now.x @ U.mT + b[:, None] + (0.0 if now.noise is None else now.noise)
-        states = []
+        states: list[Tensor] = []
         for part in drive.split(now.counts, 1):
             before = states[-1][:, : part.shape[1]] @ W.mT if states else 0.0
             states.append(torch.relu(part + before))
