@@ -216,7 +216,7 @@ def test_deterministic_and_leaves_its_input_alone(either, problem):
 
 def test_threads_do_not_matter(either):
     problem, runs = regression(), []
-    for count in (1, 2):
+    for count in (2, 1):  # and leave it at one
         torch.set_num_threads(count)
         runs.append(train(problem, Adam(1e-2), 20).problem.theta)
     torch.testing.assert_close(*runs, rtol=1e-12, atol=0)

@@ -110,9 +110,9 @@ def cosine(steps: int, last: float = 0.0) -> Callable[[int], float]:
     return lambda t: last + (1 - last) * 0.5 * (1 + math.cos(math.pi * min(t, steps) / steps))
 
 
-def drops(steps: int, factor: float = 0.1, at: tuple[float, ...] = (1 / 3, 2 / 3)) -> Callable[[int], float]:
-    """A schedule that multiplies the rate by `factor` at each of the given shares of `steps`."""
-    return lambda t: factor ** sum(t >= share * steps for share in at)
+def drops(steps: int, at: tuple[float, ...] = (1 / 3, 2 / 3)) -> Callable[[int], float]:
+    """A schedule that divides the rate by 10 at each of the given shares of `steps`."""
+    return lambda t: 0.1 ** sum(t >= share * steps for share in at)
 
 
 class State:
