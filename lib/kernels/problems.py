@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
 from torch import Tensor
 
 from .tensors import check_tensor
@@ -46,7 +46,7 @@ LOSSES: dict[str, tuple[Callable, Callable]] = {
 }
 
 
-def unpack(block: Float[Tensor, "members count"], shapes: Iterable[Sequence[int]]) -> list[Tensor]:
+def unpack(block: Real[Tensor, "members count"], shapes: Iterable[Sequence[int]]) -> list[Tensor]:
     """Views (members, *shape) into the rows of `block`, one for each of `shapes`, in their order from the first column."""
     shapes = list(shapes)
     counts = [prod(shape) for shape in shapes]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
 from torch import Tensor
 
 from ..checks import check
@@ -23,11 +23,11 @@ class RateNetworks:
     """A stack of networks.
 
     Attributes:
-        theta: parameters: W, U, b, V and c in a row.
+        theta: parameters: W, U, b, V and c in a row; or their numbers, int64, to see where a change of seats puts them.
         units, inputs, outputs: the sizes of one network.
     """
 
-    theta: Float[Tensor, "members count"]
+    theta: Real[Tensor, "members count"]
     units: int
     inputs: int
     outputs: int
@@ -43,7 +43,7 @@ class RateNetworks:
         n, i, o = self.units, self.inputs, self.outputs
         return [torch.Size(s) for s in ((n, n), (n, i), (n,), (o, n), (o,))]
 
-    def parts(self, packed: Float[Tensor, "members count"] | None = None) -> list[Tensor]:
+    def parts(self, packed: Real[Tensor, "members count"] | None = None) -> list[Tensor]:
         """Views W, U, b, V, c (members, …) into `packed`, by default the parameters."""
         return unpack(self.theta if packed is None else packed, self.shapes)
 
