@@ -36,9 +36,10 @@ class Condition:
     every_unit: bool = False
 
 
-def slope(a: float) -> Condition:
-    """For "an exponent or slope is a"."""
-    return Condition(f"{{0}} within {TOLERANCE} of {a:g}", lambda v: (v - a).abs() <= TOLERANCE)
+def slope(*a: float) -> Condition:
+    """For "an exponent or slope is a"; several `a` are compared along the second axis of the value."""
+    listed = ", ".join(f"{one:g}" for one in a)
+    return Condition(f"{{0}} within {TOLERANCE} of {listed}", lambda v: (v - v.new_tensor(a)).abs() <= TOLERANCE)
 
 
 def near(x: float) -> Condition:
