@@ -21,11 +21,8 @@ def main(arguments=None):
         print(f"{path}: {len(rows)} claims")
         for row in rows:
             was = before.get(row["id"], row) if before else row
-            note = (
-                ""
-                if (was["verdict"], was["here"]) == (row["verdict"], row["here"])
-                else f" (was {was['verdict']}, {was['here']})"
-            )
+            same = (was["verdict"], was["here"]) == (row["verdict"], row["here"])
+            note = "" if same else f" (was {was['verdict']}, {was['here']})"
             print(f"  {SIGNS[row['verdict']]} {row['id']}: {row['here']}{note}")
         wrong += moved(rows, before) if rows else [f"{path}: no claims"]
         wrong += [
