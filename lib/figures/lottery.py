@@ -108,6 +108,16 @@ def histograms(silu: torch.Tensor, mirrored: torch.Tensor, relu: torch.Tensor) -
     return fig
 
 
+def neurons(w: torch.Tensor, b: torch.Tensor, v: torch.Tensor) -> Figure:
+    """The neurons of one network in the plane of w and b, coloured by the sign of v."""
+    fig, ax = figure(height=3.2)
+    for use, color, label in ((v > 0, BLUE, "v > 0"), (v <= 0, RED, "v < 0")):
+        ax.plot(w[use], b[use], ".", ms=3, color=color, label=label, rasterized=True)
+    ax.set(xlabel="w", ylabel="b", title=f"{len(w)} neurons of one network")
+    ax.legend()
+    return fig
+
+
 def floors(series: dict[str, tuple[list[int], torch.Tensor]]) -> Figure:
     """Median losses against width, one series an optimiser, with quartiles."""
     fig, ax = figure()
