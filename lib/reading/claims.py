@@ -290,7 +290,8 @@ class Claims(Predicates):
 
     def __init__(self, chapter: str, scale: str, seed: int = 0):
         """`chapter` is the slug; at `scale` smoke nothing is judged, at book and paper everything; `seed` goes on record."""
-        self.chapter, self.scale, self.seed, self._rows = chapter, scale, seed, {}
+        self.chapter, self.scale, self.seed = chapter, scale, seed
+        self._rows: dict[str, dict] = {}
 
     @property
     def rows(self) -> list[dict]:

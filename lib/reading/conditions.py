@@ -162,7 +162,7 @@ def left_out(x: Float[Tensor, " points"], y: Float[Tensor, "resamples points"]) 
     from scipy.optimize import isotonic_regression  # a second of import, for few chapters
 
     order = np.argsort(np.asarray(x, dtype=float), kind="stable")
-    x, ys = np.asarray(x, dtype=float)[order], np.asarray(y, dtype=float)[:, order]
+    x, ys = np.asarray(x, dtype=float)[order], np.asarray(y, dtype=float)[:, order]  # type: ignore[assignment]
     if len(np.unique(x)) < 4:
         raise ValueError(f"x = {x.tolist()}: expected at least four different values")
     inner = range(1, len(x) - 1)
