@@ -1,0 +1,172 @@
+"""The drawings of the chapter on disempowerment that are too long for a cell."""
+
+import numpy as np
+import torch
+
+from ..papers.disempowerment import sequence
+from ..reading import BLUE, GREEN, GREY, INK, OCHRE, RED, figure
+
+PROFESSIONS = ("artists", "actors", "writers", "programmers", "lawyers", "teachers", "doctors")
+LEDGER = {"awareness": 0.5, "patience": 0.8, "efficacy": 0.6}  # what the lawyer believes before anyone speaks to her
+STAKE, COST, DELAY, REPEL, DIFFERENCE = 60, 4.5, 2, 0.25, 0.4  # months of income, months, years, chance, chance
+
+
+def ledger(**beliefs):
+    """The lawyer's sum, step by step, when her beliefs are `LEDGER` but for `beliefs`: a figure."""
+    awareness, patience, efficacy = (beliefs.get(name, value) for name, value in LEDGER.items())
+    steps = {
+        "her income for five years": 1,
+        "× how sure her turn comes": awareness,
+        f"× what two years hence count ({patience:g}²)": patience**DELAY,
+        "× chance she then loses alone": 1 - efficacy * REPEL,
+        "× what her help changes": efficacy * DIFFERENCE,
+    }
+    left = STAKE * np.cumprod(list(steps.values()))
+    fig, (sums, choice) = figure(1, 2, width=7.2, height=2.6, width_ratios=(3, 2))
+    sums.barh(range(len(left)), left, color=[GREY] * (len(left) - 1) + [BLUE])
+    sums.set_yticks(range(len(left)), list(steps))
+    for row, (months, factor) in enumerate(zip(left, steps.values(), strict=True)):
+        sums.text(months + 1, row, f"{months:.1f}" + (f"  (× {factor:.2f})" if row else ""), va="center")
+    sums.set(xlim=(0, 78), xlabel="months of income")
+    sums.invert_yaxis()
+    choice.barh([0, 1], [left[-1], COST], color=[BLUE, OCHRE])
+    choice.set_yticks([0, 1], ["saves her", "costs her"])
+    choice.invert_yaxis()
+    helps = left[-1] >= COST
+    choice.set(xlim=(0, 10), xlabel="months", title="Helping pays: she helps" if helps else "Helping does not pay: she stays out")
+    return fig
+
+
+def who_helps(games, plan):
+    """Who helps whom in the first of `games`, played as `plan` says: a row a stage, a column a group; a figure."""
+    n = games.stake.shape[1]
+    wins = sequence.chance(1 + plan.support.sum(2), games.strength, games.steepness)[0]
+    fig, ax = figure(width=6.2, height=0.42 * n + 0.9)
+    for stage in range(n):
+        for group in range(stage, n):
+            helps = bool(plan.support[0, stage, group])
+            colour = RED if group == stage else BLUE if helps else "none"
+            ax.scatter(group, stage, s=190, marker="s" if group == stage else "o", color=colour, edgecolors=GREY)
+        ax.text(n - 0.3, stage, f"{100 * wins[stage]:.0f} %", va="center")
+    ax.text(n - 0.3, -0.75, "they win", va="center")
+    ax.set_xticks(range(n), PROFESSIONS[:n])
+    ax.set_yticks(range(n), [f"against {name}" for name in PROFESSIONS[:n]])
+    ax.tick_params(length=0)
+    ax.set(xlim=(-0.6, n + 0.5), ylim=(n - 0.5, -1.1))
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
+    lost = n * (1 - sequence.saved(games, plan.support)[0])
+    ax.set_title(f"Attacked (square), helping (full circle): {lost:.1f} of {n} lost on average")
+    return fig
+
+
+def fates(taken):
+    """Bars of how likely each group is taken, for each way to play in `taken`, a dict of numbers (n,): a figure."""
+    fig, ax = figure(height=3)
+    for i, ((name, values), colour) in enumerate(zip(taken.items(), (RED, OCHRE, BLUE), strict=True)):
+        ax.bar(np.arange(len(values)) + 0.27 * (i - 1), 100 * np.asarray(values), 0.25, color=colour, label=name)
+    ax.set_xticks(range(len(values)), PROFESSIONS[: len(values)])
+    ax.set(ylabel="chance to be taken, %", title="Reconstruction: five professions")
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return fig
+
+
+def both_ways(ax, changes, title):
+    """In `ax`, for each row of `changes`, a dict of tensors (games,): shares of games in which it is up, and down."""
+    for row, change in enumerate(changes.values()):
+        up, down = (100 * (sign * change > 1e-12).double().mean().item() for sign in (1, -1))
+        ax.barh(row, up, color=BLUE, label="more" if not row else None)
+        ax.barh(row, -down, color=RED, hatch="//", label="less" if not row else None)
+        ax.text(up, row, f" {up:.1f}", va="center")
+    ax.set_yticks(range(len(changes)), list(changes))
+    ax.invert_yaxis()
+    ax.axvline(0, color=INK, lw=0.8)
+    ax.set(title=title, xlabel="% of games")
+    ax.margins(x=0.15)
+    ax.xaxis.set_major_formatter(lambda value, _: f"{abs(value):.3g}")
+    ax.legend(loc="lower right")
+
+
+def fold(people, ax):
+    """In `ax`, the equilibria of one population against efficacy, the stable ones solid."""
+    efficacy, share = (values[::4] for values in people.equilibria)
+    rising = np.gradient(efficacy) > 0
+    ax.plot(np.where(rising, efficacy, np.nan), 100 * share, color=BLUE)
+    ax.plot(np.where(rising, np.nan, efficacy), 100 * share, color=BLUE, ls="--", lw=1)
+    ax.set(xlim=(0.25, 1), ylim=(-2, 100), xlabel="how sure people are that effort is not futile", ylabel="% who take part")
+
+
+def takings(games):
+    """What the threat takes, a panel for each of `games`, a dict of pairs (one after the other, at once) of arrays: a figure."""
+    fig, ax = figure(1, len(games), width=7.2, height=2.6, sharey=True)
+    for panel, (name, pair) in zip(ax, games.items(), strict=True):
+        means = [100 * float(values.mean()) for values in pair]
+        panel.bar([0, 1], means, 0.6, color=[RED, GREY])
+        for at, mean in enumerate(means):
+            panel.text(at, mean + 1, f"{mean:.1f}", ha="center")
+        panel.set_xticks([0, 1], ["one after\nthe other", "all\nat once"])
+        panel.set(title=name, ylim=(0, 75))
+    ax[0].set_ylabel("threat takes, % of all")
+    return fig
+
+
+def map_of_worlds(games):
+    """Where predictions hold: a row for each of `games`, a column a prediction; a figure.
+
+    Args:
+        games: for each name two numbers of every world (N,), what helping is worth over its cost and efficacy, and a dict of
+            the predictions' verdicts (N,): 1 holds, -1 does not, 0 nothing changes.
+    """
+    fig, axes = figure(len(games), 3, width=7.2, height=6.6, sharex=True, sharey=True)
+    for row, (game, (worth, efficacy, verdicts)) in zip(axes, games.items(), strict=True):
+        for ax, (prediction, verdict) in zip(row, verdicts.items(), strict=True):
+            styles = ((0, GREY, ".", "nothing changes"), (1, BLUE, "o", "holds"), (-1, RED, "x", "does not hold"))
+            for value, colour, marker, label in styles:
+                at = np.asarray(verdict) == value
+                ax.scatter(worth[at], efficacy[at], s=13, color=colour, marker=marker, label=label, rasterized=True, lw=1)
+            if ax in axes[0]:
+                ax.set_title(prediction)
+        row[0].set_ylabel(f"{game}\nefficacy")
+    for ax in axes[-1]:
+        ax.set_xlabel("worth of helping / its cost")
+    axes[0, 0].set(xscale="log", xlim=(1e-3, 1e2))
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return fig
+
+
+def change_with_strength(strength, changes):
+    """Mean change of unity against the threat's strength (games,), a line for each of `changes`, tensors (games,): a figure."""
+    edges = torch.linspace(0.5, 6, 12, dtype=torch.float64)
+    place = torch.bucketize(strength, edges[1:-1])
+    fig, ax = figure(height=3)
+    for (name, change), colour, marker in zip(changes.items(), (BLUE, RED), "os", strict=True):
+        means = [100 * change[place == i].mean().item() for i in range(len(edges) - 1)]
+        ax.plot((edges[1:] + edges[:-1]) / 2, means, marker + "-", color=colour, label=name)
+    ax.axhline(0, color=INK, lw=0.8)
+    ax.set(xlabel="strength of the threat (one profession alone has strength 1)", ylabel="change of help given,\n% of all that could be")
+    ax.legend()
+    return fig
+
+
+def first_victims(place):
+    """How often each rank of willingness stands at each place of the threat's best order; `place` (places, ranks): a figure."""
+    n = len(place)
+    fig, ax = figure(width=5.2, height=3)
+    image = ax.imshow(100 * np.asarray(place), cmap="cividis", aspect="auto", vmin=0)
+    fig.colorbar(image, label="% of games")
+    ax.grid(False)
+    ax.set_xticks(range(n), ["readiest", *[""] * (n - 2), "least ready"])
+    ax.set_yticks(range(n), [f"attacked {i}." for i in range(1, n + 1)])
+    ax.set(xlabel="how ready a profession is to help", title="Reconstruction: the threat's best order")
+    return fig
+
+
+def hysteresis(people, path, shares, moment):
+    """The equilibria of one population, and the path (moments,) of its members up to a moment: a figure."""
+    fig, ax = figure(width=6, height=3)
+    fold(people, ax)
+    ax.plot(path[: moment + 1], 100 * shares[: moment + 1], color=GREEN, lw=1)
+    ax.plot(path[moment], 100 * shares[moment], "o", color=RED, ms=9)
+    way = "fading" if moment < len(path) / 2 else "returning"
+    ax.set_title(f"Reconstruction: a public whose belief is {path[moment]:.2f} and {way}")
+    return fig
