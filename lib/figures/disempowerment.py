@@ -33,7 +33,9 @@ def ledger(**beliefs):
     choice.set_yticks([0, 1], ["saves her", "costs her"])
     choice.invert_yaxis()
     helps = left[-1] >= COST
-    choice.set(xlim=(0, 10), xlabel="months", title="Helping pays: she helps" if helps else "Helping does not pay: she stays out")
+    choice.set(
+        xlim=(0, 10), xlabel="months", title="Helping pays: she helps" if helps else "Helping does not pay: she stays out"
+    )
     return fig
 
 
@@ -97,10 +99,10 @@ def fold(people, ax):
 
 
 def takings(games):
-    """What the threat takes, a panel for each of `games`, a dict of pairs (one after the other, at once) of arrays: a figure."""
+    """What the threat takes, a panel for each of `games`, a dict of dicts of two arrays, in turn and at once: a figure."""
     fig, ax = figure(1, len(games), width=7.2, height=2.6, sharey=True)
-    for panel, (name, pair) in zip(ax, games.items(), strict=True):
-        means = [100 * float(values.mean()) for values in pair]
+    for panel, (name, taken) in zip(ax, games.items(), strict=True):
+        means = [100 * float(values.mean()) for values in taken.values()]
         panel.bar([0, 1], means, 0.6, color=[RED, GREY])
         for at, mean in enumerate(means):
             panel.text(at, mean + 1, f"{mean:.1f}", ha="center")
@@ -135,21 +137,24 @@ def map_of_worlds(games):
 
 
 def change_with_strength(strength, changes):
-    """Mean change of unity against the threat's strength (games,), a line for each of `changes`, tensors (games,): a figure."""
+    """Mean change of unity against the threat's strength, a line for each of `changes`; all tensors (games,): a figure."""
     edges = torch.linspace(0.5, 6, 12, dtype=torch.float64)
-    place = torch.bucketize(strength, edges[1:-1])
+    place = torch.bucketize(strength.contiguous(), edges[1:-1].to(strength))
     fig, ax = figure(height=3)
     for (name, change), colour, marker in zip(changes.items(), (BLUE, RED), "os", strict=True):
         means = [100 * change[place == i].mean().item() for i in range(len(edges) - 1)]
         ax.plot((edges[1:] + edges[:-1]) / 2, means, marker + "-", color=colour, label=name)
     ax.axhline(0, color=INK, lw=0.8)
-    ax.set(xlabel="strength of the threat (one profession alone has strength 1)", ylabel="change of help given,\n% of all that could be")
+    ax.set(
+        xlabel="strength of the threat (a profession alone: 1)",
+        ylabel="change of help,\n% of all that could be given",
+    )
     ax.legend()
     return fig
 
 
 def first_victims(place):
-    """How often each rank of willingness stands at each place of the threat's best order; `place` (places, ranks): a figure."""
+    """How often each rank of readiness stands at each place of the threat's best order, `place` (places, ranks): a figure."""
     n = len(place)
     fig, ax = figure(width=5.2, height=3)
     image = ax.imshow(100 * np.asarray(place), cmap="cividis", aspect="auto", vmin=0)

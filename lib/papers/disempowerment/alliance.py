@@ -100,7 +100,7 @@ def resists(games: Alliance, chance: Float[Tensor, " games"]) -> Bool[Tensor, " 
 def equilibrium(games: Alliance) -> Outcome:
     """The subgame-perfect equilibrium of each game; ties go to supporting and resisting.
 
-    The future victim supports a resisting current victim if and only if worth >= cost_support; the current victim knows that.
+    The future victim supports a resisting current victim if and only if worth >= cost_support; the current one knows that.
     """
     support = games.worth >= games.cost_support
     return Outcome(support, resists(games, torch.where(support, games.together, games.alone)))
@@ -136,16 +136,16 @@ def regime(outcome: Outcome) -> Int[Tensor, " games"]:
     return outcome.resist + 2 * outcome.support
 
 
-def takings(games: Alliance) -> tuple[Float[Tensor, " games"], Float[Tensor, " games"]]:
-    """What the threat expects to take, as a share of all it could, one after the other and both at once.
+def takings(games: Alliance) -> dict[str, Float[Tensor, " games"]]:
+    """What the threat expects to take, as a share of all it could: `in_turn`, one after the other, and both `at_once`.
 
     If both are attacked at once, each may fight alone; or they fight together, if that pays for the future victim and the
     current victim then resists. One after the other, the later prize counts threat_patience^delay of its stake.
     """
     all_of_it = games.stake_now + games.stake
     later = games.threat_patience**games.delay * (1 - games.repel) * games.stake
-    in_sequence = (1 - prevail(games, equilibrium(games))) * (games.stake_now + later)
+    in_turn = (1 - prevail(games, equilibrium(games))) * (games.stake_now + later)
     joins = games.efficacy * (games.together - games.repel) * games.stake >= games.cost_support
     joins = joins & resists(games, games.together)
     apart = (1 - games.alone * resists(games, games.alone)) * games.stake_now + (1 - games.repel) * games.stake
-    return in_sequence / all_of_it, torch.where(joins, 1 - games.together, apart / all_of_it)
+    return {"in_turn": in_turn / all_of_it, "at_once": torch.where(joins, 1 - games.together, apart / all_of_it)}

@@ -59,9 +59,7 @@ def narrower(boxes: dict[str, tuple[float, float]], worlds: int, games: int, see
     return {name: (end[:, :1], end[:, 1:]) for name, end in bounds.items()}
 
 
-def agreement(
-    unity: Float[Tensor, " games"], prevail: Float[Tensor, " games"], worlds: int
-) -> Int[Tensor, " worlds"]:
+def agreement(unity: Float[Tensor, " games"], prevail: Float[Tensor, " games"], worlds: int) -> Int[Tensor, " worlds"]:
     """How a prediction fares in each world, from the change that it makes in each game, the games of a world side by side.
 
     Returns:

@@ -63,7 +63,7 @@ class Population:
             object.__setattr__(self, name, value)
 
     def win(self, x: ndarray) -> ndarray:
-        """Chance that the movement wins if a share x of the uncommitted takes part: y²/(y² + half²), y = core + (1 - core) x."""
+        """Chance to win if a share x of the uncommitted takes part: y²/(y² + half²), y = core + (1 - core) x."""
         y = self.core + (1 - self.core) * x
         return y * y / (y * y + self.half * self.half)
 
@@ -123,7 +123,9 @@ class Population:
         efficacy = np.asarray(efficacy, float)[..., None]
         up = (e[..., :-1] < efficacy) & (e[..., 1:] >= efficacy)
         if not up.any(-1).all():
-            raise ValueError(f"efficacy = {efficacy.min()} to {efficacy.max()}: expected some within the curve of equilibria")
+            raise ValueError(
+                f"efficacy = {efficacy.min()} to {efficacy.max()}: expected some within the curve of equilibria"
+            )
         ends = []
         for i in (up.argmax(-1), up.shape[-1] - 1 - up[..., ::-1].argmax(-1)):
             e0, e1, x0, x1 = (np.take_along_axis(v, i[..., None] + d, -1)[..., 0] for v in (e, x) for d in (0, 1))
@@ -139,8 +141,8 @@ def draw(count: int, seed: int = 0) -> tuple[Population, Float[ndarray, " count"
     return Population(**values), efficacy, threat_patience
 
 
-def takings(population: Population, efficacy: ndarray, threat_patience: ndarray) -> tuple[ndarray, ndarray]:
-    """What the threat expects to take, as a share of all it could, spread over the `spread` periods and all at once.
+def takings(population: Population, efficacy: ndarray, threat_patience: ndarray) -> dict[str, ndarray]:
+    """What the threat expects to take, as a share of all it could: `in_turn`, over `spread` periods, and all `at_once`.
 
     It meets the greatest stable equilibrium, and counts what it takes after t periods as threat_patience^t of it.
     """
@@ -149,7 +151,7 @@ def takings(population: Population, efficacy: ndarray, threat_patience: ndarray)
     spread, at_once = (
         1 - p.win(p.stable(efficacy)[1]) for p in (population, replace(population, spread=0 * population.spread + AT_ONCE))
     )
-    return spread * mean_discount, at_once
+    return {"in_turn": spread * mean_discount, "at_once": at_once}
 
 
 def people(population: Population, populations: int, count: int, seed: int = 0) -> Float[Tensor, "populations people"]:

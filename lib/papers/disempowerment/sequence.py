@@ -25,8 +25,9 @@ BOXES = OWN | {"strength": (0.5, 6), "growth": (0, 0.5), "steepness": (0.5, 2), 
 class SequentialAttack:
     """A batch of games in which a threat attacks n groups, in order of their number.
 
-    At stage t group t fights with weight 1 and each later group may add weight 1 at its own cost. Fighters of total weight R
-    win with chance R^g / (R^g + A^g), and the game ends; else group t is lost and the threat goes on to the next, for certain.
+    At stage t group t fights with weight 1 and each later group may add weight 1 at its own cost. Fighters of total weight
+    R win with chance R^g / (R^g + A^g), and the game ends; else group t is lost and the threat goes on to the next, for
+    certain.
 
     Attributes:
         stake: what a group loses when it is taken.
@@ -102,11 +103,11 @@ class Plan(NamedTuple):
 def equilibrium(games: SequentialAttack, most: bool = True) -> Plan:
     """A subgame-perfect equilibrium in pure strategies of each game, by backward induction; no profile is enumerated.
 
-    Let a later group j lose D_j after a lost stage, let w_1 >= w_2 >= … be the ratios efficacy_j · D_j / cost_j in order, and
-    P(R) the chance of R fighters. A set of k supporters can be an equilibrium if and only if w_k · (P(k + 1) - P(k)) >= 1, so
-    that the last one stays, and w_(k+1) · (P(k + 2) - P(k + 1)) < 1, so that no other joins. So the equilibria are where a row
-    of yes and no turns from yes to no: there always is one; the largest ends at the last yes, the smallest before the first
-    no.
+    Let a later group j lose D_j after a lost stage, let w_1 >= w_2 >= … be the ratios efficacy_j · D_j / cost_j in order,
+    and P(R) the chance of R fighters. A set of k supporters can be an equilibrium if and only if w_k · (P(k + 1) - P(k)) is
+    at least 1, so that the last one stays, and w_(k+1) · (P(k + 2) - P(k + 1)) is not, so that no other joins. So the
+    equilibria are where a row of yes and no turns from yes to no: there always is one; the largest ends at the last yes,
+    the smallest before the first no.
 
     Args:
         games: a batch of n groups; work per game grows as n² log n.
@@ -142,8 +143,8 @@ def united(games: SequentialAttack) -> Bool[Tensor, "games stages groups"]:
 def stage_payoffs(
     games: SequentialAttack, losses: Float[Tensor, "games stages+1 groups"], stage: int
 ) -> Float[Tensor, "games helpers *actions"]:
-    """Payoffs of the later groups at a stage in normal form, each abstaining or supporting, when `losses` is what follows; for
-    `pure_equilibria`."""
+    """A stage in normal form, for `pure_equilibria`: payoffs of the later groups, each abstaining or supporting, when
+    `losses` is what follows."""
     G, n = games.stake.shape
     m = n - 1 - stage
     profiles = torch.tensor(list(product((0.0, 1.0), repeat=m)), dtype=losses.dtype, device=losses.device)
@@ -175,15 +176,13 @@ def saved(games: SequentialAttack, support: Bool[Tensor, "games stages groups"])
 
 
 def gains(games: SequentialAttack, persuaded: SequentialAttack) -> tuple[Float[Tensor, " games"], Float[Tensor, " games"]]:
-    """Change of unity and of the share saved when the groups believe what those in `persuaded` do; the truth is in `games`."""
+    """Change of unity and of the share saved when the groups believe what those in `persuaded` do; `games` has the truth."""
     before, after = equilibrium(games).support, equilibrium(persuaded).support
     return unity(after) - unity(before), saved(games, after) - saved(games, before)
 
 
-def takings(
-    games: SequentialAttack, support: Bool[Tensor, "games stages groups"]
-) -> tuple[Float[Tensor, " games"], Float[Tensor, " games"]]:
-    """What the threat expects to take, as a share of all groups, one after the other and all at once.
+def takings(games: SequentialAttack, support: Bool[Tensor, "games stages groups"]) -> dict[str, Float[Tensor, " games"]]:
+    """What the threat expects to take, as a share of all groups: `in_turn`, one after the other, and all `at_once`.
 
     One after the other, a group taken at stage t counts threat_patience^(t · delay). If all n are attacked at once, at the
     first stage's strength, each fights, and all win or all lose.
@@ -191,35 +190,39 @@ def takings(
     n = games.stake.shape[1]
     worth = games.threat_patience ** (games.delay * torch.arange(n, device=games.stake.device))
     at_once = 1 - chance(n, games.strength[:, 0], games.steepness[:, 0])
-    return (reached(games, support)[1] * worth).mean(1), at_once
+    return {"in_turn": (reached(games, support)[1] * worth).mean(1), "at_once": at_once}
+
+
+def worth(games: SequentialAttack) -> Float[Tensor, " games"]:
+    """What helping the first group saves the second if nobody else helps, as it sees it, over the cost of helping."""
+    alone, helped = (chance(R, games.strength[:, 0], games.steepness[:, 0]) for R in (1, 2))
+    later = (games.efficacy * games.discount * games.stake / games.cost)[:, 1]
+    return later * (1 - games.efficacy[:, 1] * chance(1, games.strength[:, 1], games.steepness[:, 0])) * (helped - alone)
 
 
 def turning_strength(games: SequentialAttack, plan: Plan) -> Float[Tensor, " games"]:
     """Strength of the threat from which a believed stronger threat wins less effort instead of more, at the first stage.
 
     A supporter with benefit B who adds any effort s at cost c to a contest, B (1 + s) / (1 + s + A) - c s, does best with
-    s = sqrt(A B / c) - 1 - A, which rises with A up to A = B / 4c and falls beyond (Tullock 1980). Here B is what the keenest
-    later group sees at stake: efficacy · discount · expected loss.
+    s = sqrt(A B / c) - 1 - A, which rises with A up to A = B / 4c and falls beyond (Tullock 1980). Here B is what the
+    keenest later group sees at stake: efficacy · discount · expected loss.
     """
     benefit = games.efficacy * games.discount * plan.losses[:, 1]
     return (benefit / games.cost)[:, 1:].amax(1) / 4
 
 
-def true_losses(
-    games: SequentialAttack, support: Bool[Tensor, "games stages groups"]
-) -> Float[Tensor, "games groups"]:
+def true_losses(games: SequentialAttack, support: Bool[Tensor, "games stages groups"]) -> Float[Tensor, "games groups"]:
     """What each group truly loses on average if `support` is who helps: stakes and the costs of helping, not discounted."""
     comes, taken = reached(games, support)
     return taken * games.stake + (comes[:, :, None] * support).sum(1) * games.cost
 
 
-def best_orders(
-    games: SequentialAttack, progress=iter
-) -> tuple[Int[Tensor, "games groups"], Float[Tensor, "games 3"]]:
+def best_orders(games: SequentialAttack, progress=iter) -> tuple[Int[Tensor, "games groups"], Float[Tensor, "games 3"]]:
     """The threat's best order of attack against each game, over all n! orders.
 
     Returns:
-        the order, and the share of groups lost under the best order for the threat, under the mean over orders and under the worst.
+        the order, and the share of groups lost under the best order for the threat, on average over orders, and under the
+        worst.
     """
     orders = list(permutations(range(games.stake.shape[1])))
     lost = []
