@@ -73,6 +73,18 @@ def fates(taken):
     return fig
 
 
+def losses(lost):
+    """Bars of how many groups are lost on average, for each of `lost`, a dict of tensors (games,): a figure."""
+    fig, ax = figure(height=2.2)
+    means = [values.mean().item() for values in lost.values()]
+    ax.barh(list(lost), means, color=[OCHRE, RED, RED, BLUE])
+    for row, mean in enumerate(means):
+        ax.text(mean + 0.03, row, f"{mean:.2f}", va="center")
+    ax.invert_yaxis()
+    ax.set(xlabel="professions lost", title="Reconstruction: infighting")
+    return fig
+
+
 def both_ways(ax, changes, title):
     """In `ax`, for each row of `changes`, a dict of tensors (games,): shares of games in which it is up, and down."""
     for row, change in enumerate(changes.values()):
@@ -154,7 +166,7 @@ def change_with_strength(strength, changes):
 
 
 def first_victims(place):
-    """How often each rank of readiness stands at each place of the threat's best order, `place` (places, ranks): a figure."""
+    """How often each rank of readiness stands at each place of the threat's best order, `place` (places, ranks)."""
     n = len(place)
     fig, ax = figure(width=5.2, height=3)
     image = ax.imshow(100 * np.asarray(place), cmap="cividis", aspect="auto", vmin=0)

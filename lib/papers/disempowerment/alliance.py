@@ -78,11 +78,6 @@ class Alliance:
         """What the future victim expects to lose later if the threat wins now."""
         return self.patience**self.delay * self.awareness * (1 - self.efficacy * self.repel) * self.stake
 
-    @property
-    def worth(self) -> Float[Tensor, " games"]:
-        """What supporting saves the future victim, as it sees it: at_stake · efficacy · (together - alone)."""
-        return self.at_stake * self.efficacy * (self.together - self.alone)
-
 
 def draw(count: int, seed: int = 0, boxes: dict = BOXES, device: str = "cpu") -> Alliance:
     """`count` random games. `boxes` has the bounds of each quantity; `gain` is that of (together - alone) / (1 - alone)."""
@@ -100,9 +95,10 @@ def resists(games: Alliance, chance: Float[Tensor, " games"]) -> Bool[Tensor, " 
 def equilibrium(games: Alliance) -> Outcome:
     """The subgame-perfect equilibrium of each game; ties go to supporting and resisting.
 
-    The future victim supports a resisting current victim if and only if worth >= cost_support; the current one knows that.
+    The future victim supports a resisting current victim if and only if at_stake · efficacy · (together - alone) is at least
+    cost_support; the current victim knows that.
     """
-    support = games.worth >= games.cost_support
+    support = games.at_stake * games.efficacy * (games.together - games.alone) >= games.cost_support
     return Outcome(support, resists(games, torch.where(support, games.together, games.alone)))
 
 
@@ -134,6 +130,11 @@ def normal_form(games: Alliance) -> Float[Tensor, "games 2 2 2"]:
 def regime(outcome: Outcome) -> Int[Tensor, " games"]:
     """Index into `REGIMES` of each game."""
     return outcome.resist + 2 * outcome.support
+
+
+def readiness(games: Alliance) -> Float[Tensor, " games"]:
+    """What supporting saves the future victim, as it sees it, over its cost."""
+    return games.at_stake * games.efficacy * (games.together - games.alone) / games.cost_support
 
 
 def takings(games: Alliance) -> dict[str, Float[Tensor, " games"]]:

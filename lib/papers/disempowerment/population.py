@@ -141,6 +141,13 @@ def draw(count: int, seed: int = 0) -> tuple[Population, Float[ndarray, " count"
     return Population(**values), efficacy, threat_patience
 
 
+def readiness(population: Population, efficacy: ndarray) -> ndarray:
+    """What taking part is worth in the greatest stable equilibrium, over its mean cost, to a person of mean awareness who
+    will be hit at the mean time."""
+    wins = efficacy * population.win(population.stable(efficacy)[1])
+    return population.stake * population.awareness * population.patience ** (population.spread / 2) * wins
+
+
 def takings(population: Population, efficacy: ndarray, threat_patience: ndarray) -> dict[str, ndarray]:
     """What the threat expects to take, as a share of all it could: `in_turn`, over `spread` periods, and all `at_once`.
 

@@ -193,7 +193,7 @@ def takings(games: SequentialAttack, support: Bool[Tensor, "games stages groups"
     return {"in_turn": (reached(games, support)[1] * worth).mean(1), "at_once": at_once}
 
 
-def worth(games: SequentialAttack) -> Float[Tensor, " games"]:
+def readiness(games: SequentialAttack) -> Float[Tensor, " games"]:
     """What helping the first group saves the second if nobody else helps, as it sees it, over the cost of helping."""
     alone, helped = (chance(R, games.strength[:, 0], games.steepness[:, 0]) for R in (1, 2))
     later = (games.efficacy * games.discount * games.stake / games.cost)[:, 1]
