@@ -11,16 +11,20 @@ LEDGER = {"awareness": 0.5, "patience": 0.8, "efficacy": 0.6}  # what the lawyer
 STAKE, COST, DELAY, REPEL, DIFFERENCE = 60, 4.5, 2, 0.25, 0.4  # months of income, months, years, chance, chance
 
 
-def ledger(**beliefs):
-    """The lawyer's sum, step by step, when her beliefs are `LEDGER` but for `beliefs`: a figure."""
-    awareness, patience, efficacy = (beliefs.get(name, value) for name, value in LEDGER.items())
-    steps = {
+def ledger_factors(awareness, patience, efficacy):
+    """The factors of the lawyer's sum, in order: what helping saves her is their product times `STAKE`."""
+    return {
         "her income for five years": 1,
         "× how sure her turn comes": awareness,
         f"× what two years hence count ({patience:g}²)": patience**DELAY,
         "× chance she then loses alone": 1 - efficacy * REPEL,
         "× what her help changes": efficacy * DIFFERENCE,
     }
+
+
+def ledger(**beliefs):
+    """The lawyer's sum, step by step, when her beliefs are `LEDGER` but for `beliefs`: a figure."""
+    steps = ledger_factors(**LEDGER | beliefs)
     left = STAKE * np.cumprod(list(steps.values()))
     fig, (sums, choice) = figure(1, 2, width=7.2, height=2.6, width_ratios=(3, 2))
     sums.barh(range(len(left)), left, color=[GREY] * (len(left) - 1) + [BLUE])
