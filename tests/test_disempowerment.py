@@ -135,7 +135,7 @@ def test_normal_forms_of_a_hundred_games_have_the_equilibria_that_nashpy_finds()
         ("alone", lambda v, u: v * u, True),
     ],
 )
-def test_each_factor_but_efficacy_moves_support_one_way_only(name, change, up):
+def test_each_factor_but_efficacy_moves_unity_one_way_only(name, change, up):
     games = alliance.draw(50_000, seed=4)
     u = torch.rand(50_000, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
     unity, _ = alliance.gains(games, replace(games, **{name: change(getattr(games, name), u)}))

@@ -26,7 +26,7 @@ def ledger(**beliefs):
     """The lawyer's sum, step by step, when her beliefs are `LEDGER` but for `beliefs`: a figure."""
     steps = ledger_factors(**LEDGER | beliefs)
     left = STAKE * np.cumprod(list(steps.values()))
-    fig, (sums, choice) = figure(1, 2, width=7.2, height=2.6, width_ratios=(3, 2))
+    fig, (sums, choice) = figure(1, 2, width=7.2, height=2.6, width_ratios=(2, 1))
     sums.barh(range(len(left)), left, color=[GREY] * (len(left) - 1) + [BLUE])
     sums.set_yticks(range(len(left)), list(steps))
     for row, (months, factor) in enumerate(zip(left, steps.values(), strict=True)):
@@ -35,11 +35,10 @@ def ledger(**beliefs):
     sums.invert_yaxis()
     choice.barh([0, 1], [left[-1], COST], color=[BLUE, OCHRE])
     choice.set_yticks([0, 1], ["saves her", "costs her"])
+    for row, months in enumerate((left[-1], COST)):
+        choice.text(months + 0.2, row, f"{months:.1f}", va="center")
     choice.invert_yaxis()
-    helps = left[-1] >= COST
-    choice.set(
-        xlim=(0, 10), xlabel="months", title="Helping pays: she helps" if helps else "Helping does not pay: she stays out"
-    )
+    choice.set(xlim=(0, 10), xlabel="months", title="She helps" if left[-1] >= COST else "She stays out")
     return fig
 
 
@@ -97,12 +96,12 @@ def both_ways(ax, changes, title):
         ax.barh(row, -down, color=RED, hatch="//", label="less" if not row else None)
         ax.text(up, row, f" {up:.1f}", va="center")
     ax.set_yticks(range(len(changes)), list(changes))
-    ax.invert_yaxis()
+    ax.set_ylim(len(changes) - 0.5, -0.5)
     ax.axvline(0, color=INK, lw=0.8)
     ax.set(title=title, xlabel="% of games")
     ax.margins(x=0.15)
     ax.xaxis.set_major_formatter(lambda value, _: f"{abs(value):.3g}")
-    ax.legend(loc="lower right")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=2)
 
 
 def fold(people, ax):
@@ -111,7 +110,9 @@ def fold(people, ax):
     rising = np.gradient(efficacy) > 0
     ax.plot(np.where(rising, efficacy, np.nan), 100 * share, color=BLUE)
     ax.plot(np.where(rising, np.nan, efficacy), 100 * share, color=BLUE, ls="--", lw=1)
-    ax.set(xlim=(0.25, 1), ylim=(-2, 100), xlabel="how sure people are that effort is not futile", ylabel="% who take part")
+    ax.set(
+        xlim=(0.25, 1.02), ylim=(-2, 100), xlabel="how sure people are that effort is not futile", ylabel="% who take part"
+    )
 
 
 def takings(games):
@@ -147,7 +148,7 @@ def map_of_worlds(games):
         row[0].set_ylabel(f"{game}\nefficacy")
     for ax in axes[-1]:
         ax.set_xlabel("worth of helping / its cost")
-    axes[0, 0].set(xscale="log", xlim=(1e-3, 1e2))
+    axes[0, 0].set(xscale="log", xlim=(1e-3, 1e2), ylim=(0, 1))
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return fig
 

@@ -108,10 +108,11 @@ def prevail(games: Alliance, outcome: Outcome) -> Float[Tensor, " games"]:
 
 
 def gains(games: Alliance, persuaded: Alliance) -> tuple[Float[Tensor, " games"], Float[Tensor, " games"]]:
-    """Change of support and of the true chance to prevail when both believe what those in `persuaded` do; the truth is in
-    `games`."""
+    """Change of unity (both act: 1, else 0) and of the true chance to prevail when both believe what those in `persuaded`
+    do; `games` has the truth."""
     before, after = equilibrium(games), equilibrium(persuaded)
-    return after.support.double() - before.support.double(), prevail(games, after) - prevail(games, before)
+    unity = (after.support & after.resist).double() - (before.support & before.resist).double()
+    return unity, prevail(games, after) - prevail(games, before)
 
 
 def normal_form(games: Alliance) -> Float[Tensor, "games 2 2 2"]:
