@@ -369,6 +369,18 @@ def test_what_the_threat_takes_from_a_public():
     assert taken["at_once"].item() == pytest.approx(1 - one.win(public(spread=0.01).stable(0.9)[1]).item(), rel=1e-6)
 
 
+def test_hope_is_a_threat_believed_weaker_in_every_game():
+    games = eager(20, 3, 16, alike=False)
+    np.testing.assert_allclose(sequence.hopeful(games).strength, 0.7 * games.strength)
+    pairs = alliance.draw(20, 17)
+    odds = [
+        getattr(g, n) / (1 - getattr(g, n)) for n in ("alone", "together", "repel") for g in (pairs, alliance.hopeful(pairs))
+    ]
+    for true, believed in zip(odds[::2], odds[1::2], strict=True):
+        np.testing.assert_allclose(believed, true / 0.7)
+    assert population.hopeful(public()).win(0.2) > public().win(0.2)
+
+
 # ---- bad input -----------------------------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,13 @@ LEDGER = {"awareness": 0.5, "patience": 0.8, "efficacy": 0.6}  # what the lawyer
 STAKE, COST, DELAY, REPEL, DIFFERENCE = 60, 4.5, 2, 0.25, 0.4  # months of income, months, years, chance, chance
 
 
+STYLES = {  # of a world's verdict on the map
+    0: {"s": 4, "color": GREY, "label": "nothing changes"},
+    1: {"s": 10, "color": BLUE, "label": "more help, likelier to prevail"},
+    -1: {"s": 30, "color": RED, "marker": "x", "lw": 1.5, "label": "not so"},
+}
+
+
 def ledger_factors(awareness, patience, efficacy):
     """The factors of the lawyer's sum, in order: what helping saves her is their product times `STAKE`."""
     return {
@@ -46,7 +53,7 @@ def who_helps(games, plan):
     """Who helps whom in the first of `games`, played as `plan` says: a row a stage, a column a group; a figure."""
     n = games.stake.shape[1]
     wins = sequence.chance(1 + plan.support.sum(2), games.strength, games.steepness)[0]
-    fig, ax = figure(width=6.2, height=0.42 * n + 0.9)
+    fig, ax = figure(height=0.42 * n + 0.9)
     for stage in range(n):
         for group in range(stage, n):
             helps = bool(plan.support[0, stage, group])
@@ -130,24 +137,24 @@ def takings(games):
 
 
 def map_of_worlds(games):
-    """Where predictions hold: a row for each of `games`, a column a prediction; a figure.
+    """Where changes of belief help: a row for each of `games`, a column a change; a figure.
 
     Args:
         games: for each name two numbers of every world (N,), what helping is worth over its cost and efficacy, and a dict of
-            the predictions' verdicts (N,): 1 holds, -1 does not, 0 nothing changes.
+            what comes of each change (N,): 1 more help and a better chance, -1 not so, 0 nothing.
     """
-    fig, axes = figure(len(games), 3, width=7.2, height=6.6, sharex=True, sharey=True)
+    columns = len(next(iter(games.values()))[2])
+    fig, axes = figure(len(games), columns, width=7.2, height=5.8, sharex=True, sharey=True)
     for row, (game, (worth, efficacy, verdicts)) in zip(axes, games.items(), strict=True):
         for ax, (prediction, verdict) in zip(row, verdicts.items(), strict=True):
-            styles = ((0, GREY, ".", "nothing changes"), (1, BLUE, "o", "holds"), (-1, RED, "x", "does not hold"))
-            for value, colour, marker, label in styles:
+            for value, style in STYLES.items():
                 at = np.asarray(verdict) == value
-                ax.scatter(worth[at], efficacy[at], s=13, color=colour, marker=marker, label=label, rasterized=True, lw=1)
+                ax.scatter(worth[at], efficacy[at], **style, rasterized=True)
             if ax in axes[0]:
                 ax.set_title(prediction)
         row[0].set_ylabel(f"{game}\nefficacy")
     for ax in axes[-1]:
-        ax.set_xlabel("worth of helping / its cost")
+        ax.set_xlabel("worth of help / cost")
     axes[0, 0].set(xscale="log", xlim=(1e-3, 1e2), ylim=(0, 1))
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return fig
@@ -173,7 +180,7 @@ def change_with_strength(strength, changes):
 def first_victims(place):
     """How often each rank of readiness stands at each place of the threat's best order, `place` (places, ranks)."""
     n = len(place)
-    fig, ax = figure(width=5.2, height=3)
+    fig, ax = figure(height=3)
     image = ax.imshow(100 * np.asarray(place), cmap="cividis", aspect="auto", vmin=0)
     fig.colorbar(image, label="% of games")
     ax.grid(False)
@@ -185,7 +192,7 @@ def first_victims(place):
 
 def hysteresis(people, path, shares, moment):
     """The equilibria of one population, and the path (moments,) of its members up to a moment: a figure."""
-    fig, ax = figure(width=6, height=3)
+    fig, ax = figure(height=3)
     fold(people, ax)
     ax.plot(path[: moment + 1], 100 * shares[: moment + 1], color=GREEN, lw=1)
     ax.plot(path[moment], 100 * shares[moment], "o", color=RED, ms=9)

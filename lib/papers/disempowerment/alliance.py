@@ -1,6 +1,6 @@
 """First reconstruction: a threat, a current victim and a future victim, who each decide once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ...checks import check
-from .games import CHANCE, NEVER_NEGATIVE, check_fields, uniform
+from .games import CHANCE, NEVER_NEGATIVE, WEAKER, check_fields, uniform
 
 REGIMES = ("nobody acts", "left alone", "would be backed, gives up", "united")
 BOXES = {  # arbitrary, and chosen before any result was seen
@@ -113,6 +113,12 @@ def gains(games: Alliance, persuaded: Alliance) -> tuple[Float[Tensor, " games"]
     before, after = equilibrium(games), equilibrium(persuaded)
     unity = (after.support & after.resist).double() - (before.support & before.resist).double()
     return unity, prevail(games, after) - prevail(games, before)
+
+
+def hopeful(games: Alliance) -> Alliance:
+    """The same games if all believe the threat 30 % weaker: the odds of every fight, common or lonely, rise by 1 / 0.7."""
+    chances = {name: getattr(games, name) for name in ("alone", "together", "repel")}
+    return replace(games, **{name: p / (p + WEAKER * (1 - p)) for name, p in chances.items()})
 
 
 def normal_form(games: Alliance) -> Float[Tensor, "games 2 2 2"]:

@@ -70,6 +70,9 @@ def agreement(unity: Float[Tensor, " games"], prevail: Float[Tensor, " games"], 
     return torch.where((unity != 0).any(1), torch.where(both, 1, -1), 0)
 
 
+WEAKER = 0.7  # strength of a threat that is believed 30 % weaker, over its true strength
+
+
 def halfway(chance: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """Half-way from a chance, belief or discount factor to 1."""
     return (1 + chance) / 2

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from ...checks import check
-from .games import CHANCE, uniform
+from .games import CHANCE, WEAKER, uniform
 
 NODES = 24  # of the quadrature over the time of harm
 GRID = np.geomspace(1e-5, 40, 1200)  # what taking part is worth to a fully aware, fully exposed person, in mean costs
@@ -146,6 +146,11 @@ def readiness(population: Population, efficacy: ndarray) -> ndarray:
     will be hit at the mean time."""
     wins = efficacy * population.win(population.stable(efficacy)[1])
     return population.stake * population.awareness * population.patience ** (population.spread / 2) * wins
+
+
+def hopeful(population: Population) -> Population:
+    """The same populations if all believe that 30 % less effort wins as often."""
+    return replace(population, half=WEAKER * population.half)
 
 
 def takings(population: Population, efficacy: ndarray, threat_patience: ndarray) -> dict[str, ndarray]:

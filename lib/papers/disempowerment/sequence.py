@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ...checks import check
-from .games import CHANCE, NEVER_NEGATIVE, POSITIVE, check_fields, uniform
+from .games import CHANCE, NEVER_NEGATIVE, POSITIVE, WEAKER, check_fields, uniform
 
 OWN = {  # what a group has; all boxes are arbitrary, and were chosen before any result was seen
     "stake": (1, 10),
@@ -179,6 +179,11 @@ def gains(games: SequentialAttack, persuaded: SequentialAttack) -> tuple[Float[T
     """Change of unity and of the share saved when the groups believe what those in `persuaded` do; `games` has the truth."""
     before, after = equilibrium(games).support, equilibrium(persuaded).support
     return unity(after) - unity(before), saved(games, after) - saved(games, before)
+
+
+def hopeful(games: SequentialAttack) -> SequentialAttack:
+    """The same games if all believe the threat 30 % weaker, at every stage."""
+    return replace(games, strength=WEAKER * games.strength)
 
 
 def takings(games: SequentialAttack, support: Bool[Tensor, "games stages groups"]) -> dict[str, Float[Tensor, " games"]]:
