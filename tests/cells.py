@@ -16,7 +16,6 @@ UNTIDY = {
     "geneft",
     "grokking",
     "hypernetworks",
-    "lottery",
     "mips",
     "resource",
     "truth",
