@@ -27,6 +27,7 @@ BOXES = {  # arbitrary, and chosen before any result was seen
     "threat_patience": (0.9, 1),
 }
 AT_ONCE = 0.01  # periods over which an attack on everybody at once is spread
+CERTAIN = 1 - 1e-9  # mean awareness when it is on
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Population:
     noise: ndarray
 
     def __post_init__(self):
-        tops = {"patience": 1, "awareness": 1 - 1e-9, "spread": 1e6, "stake": 1e6, "core": 1, "half": 1e6, "noise": 1e6}
+        tops = {"patience": 1, "awareness": CERTAIN, "spread": 1e6, "stake": 1e6, "core": 1, "half": 1e6, "noise": 1e6}
         for name, top in tops.items():
             value = np.asarray(getattr(self, name), float)
             if not (np.isfinite(value).all() and value.size and value.min() > 0 and value.max() <= top):
@@ -156,13 +157,13 @@ def hopeful(population: Population) -> Population:
 def takings(population: Population, efficacy: ndarray, threat_patience: ndarray) -> dict[str, ndarray]:
     """What the threat expects to take, as a share of all it could: `in_turn`, over `spread` periods, and all `at_once`.
 
-    It meets the greatest stable equilibrium, and counts what it takes after t periods as threat_patience^t of it.
+    It meets the greatest stable equilibrium, and counts what it takes after t periods as threat_patience^t of it. At once
+    means that nobody's harm is far off or in doubt.
     """
     rate = -np.log(threat_patience) * population.spread
     mean_discount = -np.expm1(-rate) / rate
-    spread, at_once = (
-        1 - p.win(p.stable(efficacy)[1]) for p in (population, replace(population, spread=0 * population.spread + AT_ONCE))
-    )
+    certain = {"spread": 0 * population.spread + AT_ONCE, "awareness": 0 * population.awareness + CERTAIN}
+    spread, at_once = (1 - p.win(p.stable(efficacy)[1]) for p in (population, replace(population, **certain)))
     return {"in_turn": spread * mean_discount, "at_once": at_once}
 
 
