@@ -452,17 +452,11 @@ def test_the_drawn_sum_is_the_one_that_the_game_decides_by(awareness, patience, 
     assert saves / drawings.COST == pytest.approx(alliance.readiness(lawyer).item())
 
 
-def test_every_sentence_of_the_abstract_stands_in_the_page_with_the_claims_that_judge_it():
-    listed = re.findall(r'^- "(.*)" → (.*)$', PAGE, re.M)
-    assert len(listed) == 10
-    abstract = " ".join(sentence for sentence, _ in listed)
-    assert abstract.startswith("AI companies are attempting to create AI systems")
-    assert abstract.endswith("even if this is necessary to counter the shared threat of AI-driven disempowerment.")
-    assert len(abstract.split()) == 227
-    rows = {row["id"].removeprefix("disempowerment/"): row for row in claims.read(built(SMOKE / "disempowerment.ipynb"))}
-    named = {name for _, where in listed if not where.startswith("not judged: ") for name in where.split(", ")}
-    assert named <= set(rows)
-    assert named == {name for name, row in rows.items() if row["origin"] != "ours"}
+def test_what_the_abstract_is_said_to_be_judged_by_is_all_that_is_not_ours():
+    rows = claims.read(built(SMOKE / "disempowerment.ipynb"))
+    listed = re.findall(r'^- ".*" → (.*)$', PAGE, re.M)
+    named = {name for where in listed if not where.startswith("not judged: ") for name in where.split(", ")}
+    assert named == {row["id"].removeprefix("disempowerment/") for row in rows if row["origin"] != "ours"}
 
 
 def test_the_page_says_of_every_claim_that_it_is_about_a_reconstruction():
