@@ -220,6 +220,19 @@ def test_the_equilibrium_of_groups_agrees_with_the_plain_reference(groups, alike
     assert groups == 1 or plan.support.any()
 
 
+def stage_payoffs(games, losses, stage):
+    """A stage in normal form: payoffs (games, helpers, 2, …, 2) of the later groups, each abstaining or supporting, when
+    `losses` (games, stages + 1, groups) is what follows."""
+    G, n = games.stake.shape
+    m = n - 1 - stage
+    profiles = torch.tensor(list(product((0.0, 1.0), repeat=m)), dtype=torch.float64)
+    win = sequence.chance(1 + profiles.sum(1), games.strength[:, stage, None], games.steepness)
+    lose = 1 - games.efficacy[:, stage + 1 :, None] * win[:, None]
+    D = (games.discount * losses[:, stage + 1])[:, stage + 1 :]
+    payoffs = -lose * D[:, :, None] - games.cost[:, stage + 1 :, None] * profiles.T
+    return payoffs.view(G, m, *[2] * m)
+
+
 @pytest.mark.parametrize("alike", [True, False])
 def test_sorting_finds_the_largest_and_the_smallest_equilibrium_of_every_stage(alike):
     games = eager(20_000, 5, 8, alike)
@@ -228,7 +241,7 @@ def test_sorting_finds_the_largest_and_the_smallest_equilibrium_of_every_stage(a
         plan = sequence.equilibrium(games, most)
         for t in range(4):
             m = 4 - t
-            found = pure_equilibria(sequence.stage_payoffs(games, plan.losses, t)).flatten(1)
+            found = pure_equilibria(stage_payoffs(games, plan.losses, t)).flatten(1)
             helps = plan.support[:, t, t + 1 :]
             assert found.gather(1, (helps * 2 ** torch.arange(m - 1, -1, -1)).sum(1, keepdim=True)).all()
             size = torch.tensor([sum(p) for p in product((0, 1), repeat=m)])

@@ -102,18 +102,6 @@ class Population:
         wide = replace(self, **{field.name: getattr(self, field.name)[..., None] for field in fields(self)})
         return GRID / (wide.stake * wide.win(x)), x
 
-    def bistable_range(self) -> tuple[ndarray, ndarray]:
-        """The efficacies between which two equilibria are stable: (low, high), each of shape S; NaN where there are none.
-
-        They are the folds of `equilibria`: its first local maximum and the lowest point after it.
-        """
-        efficacy, _ = self.equilibria
-        falls = np.diff(efficacy) < 0
-        first = np.where(falls.any(-1), falls.argmax(-1), -1)
-        after = np.where(np.arange(efficacy.shape[-1]) >= first[..., None], efficacy, np.inf)
-        folds = np.take_along_axis(efficacy, np.maximum(first, 0)[..., None], -1)[..., 0]
-        return tuple(np.where(first >= 0, v, np.nan) for v in (after.min(-1), folds))
-
     def stable(self, efficacy: ndarray) -> ndarray:
         """Participation in the least and the greatest stable equilibrium at `efficacy` (of shape S, or a number): (2,) + S.
 

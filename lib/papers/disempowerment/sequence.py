@@ -1,7 +1,7 @@
 """Second reconstruction: a threat attacks n groups one after the other, and later groups may help earlier ones."""
 
 from dataclasses import dataclass, replace
-from itertools import permutations, product
+from itertools import permutations
 from typing import NamedTuple
 
 import torch
@@ -138,21 +138,6 @@ def united(games: SequentialAttack) -> Bool[Tensor, "games stages groups"]:
     """The support of a movement in which every later group helps at every stage."""
     n = games.stake.shape[1]
     return torch.ones(n, n, dtype=torch.bool, device=games.stake.device).triu(1).expand(len(games.stake), n, n)
-
-
-def stage_payoffs(
-    games: SequentialAttack, losses: Float[Tensor, "games stages+1 groups"], stage: int
-) -> Float[Tensor, "games helpers *actions"]:
-    """A stage in normal form, for `pure_equilibria`: payoffs of the later groups, each abstaining or supporting, when
-    `losses` is what follows."""
-    G, n = games.stake.shape
-    m = n - 1 - stage
-    profiles = torch.tensor(list(product((0.0, 1.0), repeat=m)), dtype=losses.dtype, device=losses.device)
-    win = chance(1 + profiles.sum(1), games.strength[:, stage, None], games.steepness)
-    lose = 1 - games.efficacy[:, stage + 1 :, None] * win[:, None]
-    D = (games.discount * losses[:, stage + 1])[:, stage + 1 :]
-    payoffs = -lose * D[:, :, None] - games.cost[:, stage + 1 :, None] * profiles.T
-    return payoffs.view(G, m, *[2] * m)
 
 
 def reached(
