@@ -13,7 +13,6 @@ import jupytext
 UNTIDY = {
     "audits",
     "brains",
-    "disempowerment",
     "geneft",
     "grokking",
     "hypernetworks",
