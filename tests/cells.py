@@ -14,7 +14,6 @@ UNTIDY = {
     "audits",
     "brains",
     "geneft",
-    "grokking",
     "hypernetworks",
     "mips",
     "resource",
