@@ -97,7 +97,9 @@ def phase_diagram(encoder, decoder, phase, best):
     for i, e in enumerate(encoder):
         for j, d in enumerate(decoder):
             letters = "".join(LETTERS[p] for p in phase[i, j])
-            ax.text(e, d, letters, ha="center", va="center", fontsize=7, color="black" if best[i, j].mean() > 0.8 else "white")
+            ax.text(
+                e, d, letters, ha="center", va="center", fontsize=7, color="black" if best[i, j].mean() > 0.8 else "white"
+            )
     ax.set(xlabel="log₁₀ encoder rate", ylabel="log₁₀ decoder rate")
     fig.colorbar(image, ax=ax, label="best test accuracy")
     return fig

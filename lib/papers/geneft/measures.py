@@ -33,7 +33,7 @@ def clustering(problem):
 
 
 def collided(problem):
-    """Share of the pairs of one class that have met, (members,): closer than a quarter of the mean distance between classes."""
+    """Share of the pairs of one class that have met, (members,): nearer than a quarter of the mean gap between classes."""
     gap, other = distances(problem.points), ~torch.eye(problem.tokens, dtype=torch.bool, device=problem.theta.device)
     within, between = problem.labels & other, ~problem.labels
     unit = (gap * between).sum((1, 2)) / between.sum((1, 2))
@@ -71,8 +71,8 @@ def boundary(encoder, decoder, share):
         share: of the networks that generalize, (…, cells).
 
     Returns:
-        slope d decoder / d encoder along the boundary, (…), and log10 of decoder over encoder where half generalize, at the mean
-        of the encoder's rates, (…).
+        slope d decoder / d encoder along the boundary, (…), and log10 of decoder over encoder where half generalize, (…), at
+        the mean of the encoder's rates.
     """
     centre = encoder.mean()
     X = torch.stack([torch.ones_like(encoder), encoder - centre, decoder - centre], 1)

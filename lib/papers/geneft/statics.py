@@ -110,11 +110,12 @@ def draw_pairs(fractions, seeds, entities=30):
 
 
 def crossings(x, y, level=0.9):
-    """Where each curve y (…, X) over x (X,), ascending, first reaches `level`, linearly interpolated; NaN if it never does."""
+    """Where each curve y (…, X) over x (X,), ascending, first reaches `level`, interpolated linearly; NaN if never."""
     x, y = torch.as_tensor(x, dtype=torch.float64), torch.as_tensor(y, dtype=torch.float64)
     up = y >= level
     i = up.int().argmax(-1, keepdim=True)
     j = (i - 1).clamp(min=0)
-    (y0, y1), (x0, x1) = ((t.expand_as(y).gather(-1, k)[..., 0] for k in (j, i)) for t in (y, x))
+    y0, y1 = (y.gather(-1, k)[..., 0] for k in (j, i))
+    x0, x1 = (x[k[..., 0]] for k in (j, i))
     part = torch.where(i[..., 0] > 0, (level - y0) / (y1 - y0), 0.0)
     return torch.where(up.any(-1), x0 + part * (x1 - x0), torch.nan)
