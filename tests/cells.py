@@ -18,7 +18,6 @@ UNTIDY = {
     "grokking",
     "hypernetworks",
     "mips",
-    "resource",
     "truth",
 }
 UNTIDY |= {"kernels"}  # pages whose cells do not keep the rules yet

@@ -113,7 +113,7 @@ def pair_error(w, x):
     return -(w**2) / 12 * 8 / 35 * quartic(x)
 
 
-def pair_network(weight: float, pairs: int, *, biased: bool = False, power: float = 2.0) -> tuple[float, float, float]:
+def pair_network(weight: float, pairs: int, *, biased: bool = False) -> tuple[float, float, float]:
     """The network of `pairs` equal mirror pairs, c + v Σ [s(wx + b) + s(b - wx)], of lowest J on y = x².
 
     J is even in b once c is at its best, so that b = 0 is always stationary: there the search stays, unless `biased`,
@@ -123,14 +123,12 @@ def pair_network(weight: float, pairs: int, *, biased: bool = False, power: floa
         weight: task weight, > 0.
         pairs: number of mirror pairs, ≥ 1.
         biased: whether b is free.
-        power: the price of a parameter is LAMBDA |parameter|^power; ≥ 1.
 
     Returns:
         w > 0, the mean squared error on [-1, 1] and J. This chapter's own ansatz.
     """
     check("weight", weight, float, above=0)
     check("pairs", pairs, int, low=1)
-    check("power", power, float, low=1)
     x, q = np.polynomial.legendre.leggauss(16)
 
     def mse(w, v, c, b=0.0):
@@ -139,17 +137,17 @@ def pair_network(weight: float, pairs: int, *, biased: bool = False, power: floa
 
     def cost(p):  # in units of LAMBDA, so that the search sees numbers of order 1
         w, v, _, b = p if biased else (*p, 0.0)
-        return weight / LAMBDA * mse(*p) + 2 * pairs * (abs(w) ** power + abs(v) ** power + abs(b) ** power)
+        return weight / LAMBDA * mse(*p) + 2 * pairs * (w * w + v * v + b * b)
 
     start = [1.5, 1.5 / pairs, 0.7, -1.0] if biased else [1.0, 2 / pairs, 0.0]
     best = minimize(cost, start, method="BFGS", options={"gtol": 1e-7})
     return abs(best.x[0]), mse(*best.x), LAMBDA * best.fun
 
 
-def best_pairs(weight: float, power: float = 2.0) -> tuple[int, float, float, float]:
+def best_pairs(weight: float) -> tuple[int, float, float, float]:
     """The number of unbiased mirror pairs of lowest J, and their w, mean squared error and J: what a task can afford."""
-    pairs, found = 1, pair_network(weight, 1, power=power)
-    while (more := pair_network(weight, pairs + 1, power=power))[2] < found[2]:
+    pairs, found = 1, pair_network(weight, 1)
+    while (more := pair_network(weight, pairs + 1))[2] < found[2]:
         pairs, found = pairs + 1, more
     return pairs, *found
 
@@ -491,20 +489,20 @@ def lasso(
 # ---- modules -----------------------------------------------------------------------------------------------------------
 
 
-def module_errors(
-    w: Float[Tensor, " neurons"], b: Float[Tensor, " neurons"], v: Float[Tensor, " neurons"], x: Float[Tensor, " points"]
-) -> Float[Tensor, "modules points"]:
-    """What each module of one network gets wrong about x², whatever its share of it.
+def module_errors(networks: Networks, cell: int, seed: int, x: Float[Tensor, " points"]) -> Float[Tensor, "modules points"]:
+    """What each module of one network of one task gets wrong about x², whatever its share of it.
 
-    A module is a pair of neurons with w of opposite sign, paired in the order of |w| as in the paper's appendix; a neuron
-    without partner is left out. Its error is its output minus the constant and the multiple of x² that fit it best on the
-    points `x`, of root mean square 1.
+    A module is a pair of allocated neurons with w of opposite sign, paired in the order of |w|; a neuron without a partner
+    is left out. Its error is its output minus the constant and the multiple of x² that fit it best on the points `x`, scaled
+    to a root mean square of 1. After the paper's appendix.
     """
-    right, left = (torch.nonzero(side).flatten() for side in (w > THRESHOLD, w < -THRESHOLD))
+    mine = networks.earning[cell, seed]
+    w, b, v = networks.w[cell, seed, mine, 0], networks.b[cell, seed, mine], networks.v[cell, seed, mine, 0]
+    order = w.abs().argsort(descending=True)
+    right, left = order[w[order] > 0], order[w[order] < 0]
     count = min(len(right), len(left))
-    right, left = (side[w[side].abs().argsort(descending=True)][:count] for side in (right, left))
     out = v[:, None] * F.silu(w[:, None] * x + b[:, None])
-    pair = out[right] + out[left]
+    pair = out[right[:count]] + out[left[:count]]
     basis = torch.stack([torch.ones_like(x), x.square()], 1)
     error = pair - (basis @ torch.linalg.lstsq(basis, pair.T).solution).T
     return error / error.square().mean(1, keepdim=True).sqrt()
