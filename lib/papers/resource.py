@@ -404,14 +404,17 @@ def _minimum(objective, theta):
         theta, and the share of J that one more undamped step would remove: infinite if J is not convex there.
     """
     value, grad = objective.gradient(theta)
-    curvature, damping, done = objective.hessian(theta), 1e-3, False
+    curvature, damping = objective.hessian(theta), 1e-3
     for _ in range(NEWTON_STEPS):
         move = _newton(curvature, grad, damping)
+        if move is not None and damping < 1e-6 and -(grad @ move) / 2 < REST * value:
+            break
         lower, there = (math.inf, grad) if move is None else objective.gradient(theta + move)
         if lower > value:
             damping *= 4
+            if damping > 1e9:  # J cannot be lowered any more in this precision
+                break
             continue
-        done = damping < 1e-6 and -(grad @ move) / 2 < REST * value
         theta, value, grad, damping = theta + move, lower, there, max(damping / 4, 1e-12)
         w, b, v, c = objective.split(theta)
         alive = (np.abs(w).max(1) > THRESHOLD) & (np.abs(v).max(1) > THRESHOLD)
@@ -419,8 +422,6 @@ def _minimum(objective, theta):
             theta = np.concatenate([w[alive].ravel(), b[alive], v[alive].ravel(), c])
             value, grad = objective.gradient(theta)
         curvature = objective.hessian(theta)
-        if done:
-            break
     move = _newton(curvature, grad, 0.0)
     return theta, math.inf if move is None else -(grad @ move) / 2 / value
 
