@@ -25,7 +25,7 @@ def _ticks(ax, x, y):
 def allocation(stopped: Networks, rest: Networks, cell: int, stairs: tuple) -> Figure:
     """One network of a cell before and after it settles: neurons, error, and its place on the staircase and the law.
 
-    `stairs` are the task weights and the neurons of the best mirror pairs.
+    `stairs` are ascending task weights and what `resource.staircase` says of them.
     """
     fig, ((plane, error), (stair, law)) = figure(2, 2, height=5.6)
     weights, neurons, losses = rest.weights[:, 0], rest.neurons[..., 0], rest.losses[..., 0]
@@ -39,7 +39,7 @@ def allocation(stopped: Networks, rest: Networks, cell: int, stairs: tuple) -> F
     size = rest.w[cell, 0, mine, 0].abs().mean()
     error.plot(x, 1e3 * resource.pair_error(size, x), "--", color=INK, lw=1)
     error.set(ylim=(-45, 45), xlabel="x", ylabel="1000 · error", title=f"loss {losses[cell, 0]:.1e}")
-    stair.step(*stairs, color=INK, lw=0.8, where="post")
+    stair.step(*stairs[:2], color=INK, lw=0.8, where="post")
     stair.loglog(weights, neurons.mean(1), ".", color=BLUE)
     stair.loglog(weights[cell], neurons[cell, 0], "o", color=RED)
     stair.set(xlim=(0.9, 1.1 * float(weights[-1])), ylim=(1.6, 70), xlabel="task weight α", ylabel="neurons N")
@@ -64,7 +64,7 @@ def law(weights: torch.Tensor, stopped: Networks, rest: Networks, stairs: tuple)
         left.fill_between(weights, spread.min, spread.max, color=color, alpha=0.2, lw=0)
         left.loglog(weights, neurons.mean(1), mark, ls="-", lw=1, color=color, ms=3.5, label=f"{name} (band: all seeds)")
         right.loglog(neurons.mean(1), losses.mean(1), mark, color=color, ms=3.5, label=name)
-    left.step(*stairs, color=INK, lw=0.8, where="post", label="best mirror pairs")
+    left.step(*stairs[:2], color=INK, lw=0.8, where="post", label="best mirror pairs")
     left.loglog(*resource.STAIRCASE.T, "s", color=RED, mfc="none", label="published")
     right.loglog(*resource.SINGLE.T, "s", color=RED, mfc="none", label="published")
     left.set(xlabel="task weight α", ylabel="neurons N", xlim=(0.9, 1.2 * float(weights[-1])), ylim=(1.6, 120))
@@ -104,18 +104,18 @@ def targets(alone: dict[str, Networks]) -> Figure:
     return fig
 
 
-def two_tasks(share: float, weights: list[float], counts: torch.Tensor, errors: torch.Tensor, theory: tuple) -> Figure:
+def two_tasks(share: float, weights: list[float], counts: torch.Tensor, errors: torch.Tensor, stairs: tuple) -> Figure:
     """Neurons and losses (task weights, seeds, tasks) of two tasks at one share.
 
-    `theory` are task weights, and the neurons and losses of the best mirror pairs there.
+    `stairs` are ascending task weights and what `resource.staircase` says of them.
     """
     fig, (left, right) = figure(1, 2, height=3.4)
-    ladder, stairs, falls = theory
+    ladder, neurons, falls, _ = stairs
     span = (0.8 * weights[0], 1.2 * weights[-1])
     for task, (part, color) in enumerate(((share, BLUE), (1 - share, RED))):
         label = f"task {task + 1}, weight {part:.2g} α"
         left.loglog(weights, counts[..., task].mean(1), "o", color=color, label=label)
-        left.step(ladder / part, stairs, color=color, lw=0.9, where="post")
+        left.step(ladder / part, neurons, color=color, lw=0.9, where="post")
         right.loglog(weights, errors[..., task].mean(1), "o", color=color, label=label)
         right.loglog(ladder / part, falls, color=color, lw=0.9)
     left.set(xlim=span, ylim=(1.6, 50), xlabel="task weight α", ylabel="neurons")

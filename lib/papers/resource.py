@@ -144,12 +144,16 @@ def pair_network(weight: float, pairs: int, *, biased: bool = False) -> tuple[fl
     return abs(best.x[0]), mse(*best.x), LAMBDA * best.fun
 
 
-def best_pairs(weight: float) -> tuple[int, float, float, float]:
-    """The number of unbiased mirror pairs of lowest J, and their w, mean squared error and J: what a task can afford."""
-    pairs, found = 1, pair_network(weight, 1)
-    while (more := pair_network(weight, pairs + 1))[2] < found[2]:
-        pairs, found = pairs + 1, more
-    return pairs, *found
+def staircase(weights) -> tuple[tuple[int, ...], tuple[float, ...], tuple[float, ...]]:
+    """Neurons, mean squared error and J of the best number of unbiased mirror pairs at ascending task `weights`."""
+    pairs, steps = 1, []
+    for weight in weights:
+        found = pair_network(weight, pairs)
+        while (more := pair_network(weight, pairs + 1))[2] < found[2]:
+            pairs, found = pairs + 1, more
+        steps.append((2 * pairs, *found[1:]))
+    neurons, losses, costs = zip(*steps, strict=True)
+    return neurons, losses, costs
 
 
 def exponent(x: Float[Tensor, "*resamples cells"], y: Float[Tensor, "*resamples cells"]) -> Float[Tensor, "*resamples"]:
