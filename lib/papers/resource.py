@@ -31,7 +31,7 @@ from ..kernels.problems import Differentiable
 from ..kernels.training import train
 
 LAMBDA = 3e-4  # price of a squared parameter; chosen once so that pair networks match the published weights
-ROUND = 1e-4  # of |parameter| near zero
+ROUND = 1e-3  # of |parameter| near zero
 RATE = 1e-2  # Adam's learning rate at the start
 THRESHOLD = 1e-3  # while it settles, a neuron with an input or output weight below this is dead
 REST = 1e-10  # a network is at rest when Newton's step would remove a smaller share of J
