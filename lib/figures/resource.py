@@ -75,17 +75,19 @@ def law(weights: torch.Tensor, stopped: Networks, rest: Networks, stairs: tuple)
 
 
 def modules(errors: dict[str, torch.Tensor], x: torch.Tensor) -> Figure:
-    """For each name the errors (modules, points) of one network's modules, and the matrix of their correlations."""
-    fig, axes = figure(1, 2 * len(errors), height=2.4)
-    for (name, e), curves, matrix in zip(errors.items(), axes[::2], axes[1::2], strict=True):
+    """For each of four names the errors (modules, points) of a network's modules, and the matrix of their correlations."""
+    fig, axes = figure(2, 4, height=4.4)
+    for (name, e), curves, matrix in zip(errors.items(), axes[:, ::2].flat, axes[:, 1::2].flat, strict=True):
         curves.plot(x, e.T, color=BLUE, lw=1, alpha=0.7)
-        curves.set(xlabel="x", title=name, ylim=(-3, 3))
+        curves.set(title=name, ylim=(-3.2, 3.2))
         picture = matrix.imshow(e @ e.T / len(x), cmap="PuOr_r", vmin=-1, vmax=1)
-        matrix.set(xlabel="module", title="correlation")
+        matrix.set(title="correlation", xticks=[], yticks=[])
         matrix.grid(False)
-        matrix.set_yticks([])
-    axes[0].set_ylabel("error of a module")
-    fig.colorbar(picture, ax=axes, shrink=0.8, ticks=[-1, 0, 1])
+    for ax in axes[:, 0]:
+        ax.set_ylabel("error of a module")
+    for ax in axes[1]:
+        ax.set_xlabel("x" if ax in axes[1, ::2] else "modules")
+    fig.colorbar(picture, ax=axes, shrink=0.6, ticks=[-1, 0, 1])
     return fig
 
 
@@ -161,7 +163,7 @@ def chinchilla(p: float) -> Figure:
     for a, name, style in ((1, "a = 1, the paper", "-"), (4 / 3, "a = 4/3, this chapter", "--")):
         right.plot(many, a / (2 + many), style, color=INK, lw=1, label=name)
         right.plot(p, a / (2 + p), "o", color=RED)
-    right.axvline(-float(resource.exponent(d, depth)), color=BLUE, lw=1, label="p of the Chinchilla models")
+    right.axvline(-float(resource.exponent(d, depth)), ymax=0.7, color=BLUE, lw=1, label="p of the Chinchilla models")
     right.set(xlabel="p in L ~ d^p", ylabel="exponent of loss in parameters", ylim=(0.25, 0.7))
     right.legend()
     return fig
