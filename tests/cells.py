@@ -17,7 +17,6 @@ UNTIDY = {
     "grokking",
     "hypernetworks",
     "mips",
-    "resource",
     "truth",
 }  # pages whose cells do not keep the rules yet
 PAGES = [page for page in sorted((Path(__file__).parent.parent / "book").glob("*.md")) if page.stem not in UNTIDY]
