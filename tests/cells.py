@@ -16,7 +16,6 @@ UNTIDY = {
     "disempowerment",
     "geneft",
     "grokking",
-    "hypernetworks",
     "lottery",
     "mips",
     "resource",
