@@ -80,7 +80,7 @@ def planes(survey: Survey) -> Figure:
 def background(lambdas: torch.Tensor, curves: dict[int, torch.Tensor], background: float) -> Figure:
     """Eight plums with a background, and errors by number of inputs, each curve (L,) over the backgrounds `lambdas`."""
     fig, (left, right) = figure(1, 2, height=3.4, width_ratios=[1.2, 1])
-    sketch(left, *plums(8, background), f"8 plums, λ = {background:.1f}")
+    sketch(left, *plums(8, background), f"8 plums, λ = {background:g}")
     for (n, curve), colour in zip(curves.items(), (GREY, RED, OCHRE, BLUE), strict=True):
         right.semilogy(lambdas, curve, color=colour, label=f"n = {n}")
     here = (lambdas - background).abs().argmin()
