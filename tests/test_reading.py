@@ -431,6 +431,15 @@ def test_two_axes_nest_their_stacks():
     assert labels == [["1x", "1y", "1z"], ["2x", "2y", "2z"]]
 
 
+def test_an_explorable_opens_where_something_is_to_be_seen():
+    first, second, outer, _ = explore(draw, "{a}{b}", start={"b": "y"}, a=[1, 2], b=["x", "y", "z"]).children
+    assert (first.index, second.index) == (0, 1)
+    assert outer.selected_index == 0
+    assert [inner.selected_index for inner in outer.children] == [1, 1]
+    with pytest.raises(ValueError, match=r"^start = {'a': 3}: expected values of the axes"):
+        explore(draw, "{a}", start={"a": 3}, a=[1, 2])
+
+
 @pytest.mark.parametrize(
     "axes", [{}, {"a": []}, {"a": range(61)}, {"a": range(8), "b": range(8)}, {"a": [1], "b": [1], "c": [1]}]
 )
