@@ -23,10 +23,10 @@ X = networks.normal(1 << 15, 16, seed=3).double()
 PAGE = Path(__file__).parent.parent / "book/hypernetworks.md"
 
 
-def random_draws(S, B, n, code, seed=0, dtype=torch.float64):
+def random_draws(S, B, n, seed=0, dtype=torch.float64):
     """Addresses, noise and prices for S hypernetworks at B prices, random."""
-    addresses = generator.sphere(networks.normal(S, B, n, code, seed=seed)).to(dtype)
-    noise = networks.normal(S, B, n * code + 3 * n * (code + 2 + n), seed=seed + 1).to(dtype)
+    addresses = generator.sphere(networks.normal(S, B, n, 6, seed=seed)).to(dtype)
+    noise = networks.normal(S, B, n * 6 + 3 * n * (8 + n), seed=seed + 1).to(dtype)
     beta = 10 ** (-7 * torch.rand(S, B, generator=torch.Generator().manual_seed(seed + 2), dtype=dtype))
     return beta, addresses, noise
 
@@ -36,9 +36,9 @@ def trainee(parameters, **settings):
     return Differentiable(partial(training.objective, Recipe(len(parameters["base"]), **settings)), parameters)
 
 
-def shaken(seeds, code=6, seed=0, dtype=torch.float64):
+def shaken(seeds, seed=0, dtype=torch.float64):
     """Hypernetworks whose every number is random, none zero."""
-    parameters = generator.initial(seeds, code, seed=seed)
+    parameters = generator.initial(seeds, seed=seed)
     return {
         name: t.to(dtype) + 0.1 * networks.normal(*t.shape, seed=i + 1).to(dtype)
         for i, (name, t) in enumerate(parameters.items())
@@ -55,7 +55,7 @@ def plain_network(parameters, beta, addresses, noise):
     phi = torch.tanh((2 * (math.log10(beta) + 7) / 7 - 1) * parameters["rate"] + parameters["shift"])
     theta = parameters["base"] + phi @ parameters["turn"]
     p, start = {}, 0
-    for name, shape in generator.shapes(code).items():
+    for name, shape in generator.SHAPES.items():
         p[name] = theta[start : start + math.prod(shape)].view(shape)
         start += math.prod(shape)
     assert start == len(theta)
@@ -93,9 +93,9 @@ def plain_network(parameters, beta, addresses, noise):
     return W, w, nats
 
 
-@pytest.mark.parametrize(("n", "code"), [(3, 6), (4, 3)])
-def test_generator_is_its_definition(n, code):
-    parameters, drawn = shaken(2, code), random_draws(2, 2, n, code)
+@pytest.mark.parametrize("n", [2, 3])
+def test_generator_is_its_definition(n):
+    parameters, drawn = shaken(2), random_draws(2, 2, n)
     W, w, nats = generator.generate(parameters, *drawn)
     assert W.shape == (2, 2, 3 * n, n)
     for s in range(2):
@@ -110,16 +110,15 @@ def test_generator_has_the_documented_size():
     parameters = generator.initial(1)
     assert parameters["base"].shape == (1, 1715)
     assert sum(t.numel() for t in parameters.values()) == 12115
-    assert generator.code_of(generator.initial(1, code=9)) == 9
 
 
 def test_untrained_hypernetworks_spend_the_same_at_every_price():
-    _, _, nats = generator.generate(generator.initial(2), *random_draws(2, 5, 4, 6, dtype=torch.float32))
+    _, _, nats = generator.generate(generator.initial(2), *random_draws(2, 5, 4, dtype=torch.float32))
     torch.testing.assert_close(nats, torch.full((2, 5), (4 * 6 + 12 * 8) * math.log1p(math.exp(3)) / 3))
 
 
 def test_generator_does_not_care_about_the_order_of_inputs():
-    parameters, (beta, addresses, noise) = shaken(1), random_draws(1, 1, 4, 6)
+    parameters, (beta, addresses, noise) = shaken(1), random_draws(1, 1, 4)
     turn = torch.tensor([2, 0, 3, 1])
     hidden = (torch.arange(3)[:, None] * 4 + turn).flatten()
     ins, hid, slots, edges = noise.split([24, 72, 24, 48], 2)
@@ -410,7 +409,6 @@ def test_nine_numbers_tell_hand_built_networks(survey):
         (lambda: Recipe(2, 0, [3]), "steps = 0"),
         (lambda: Recipe(2, 10, [1]), r"dims\[0\] = 1"),
         (lambda: Recipe(2, 10, []), "dims = "),
-        (lambda: training.fit(Recipe(2, 10, [3], code=1)), "code = 1"),
         (lambda: training.survey(generator.initial(1), 1, [1e-3]), "n = 1"),
         (lambda: training.survey(generator.initial(1), 3, []), "beta = "),
         (lambda: training.train_directly([-1.0], 2, 10), r"rates\[0\] = -1.0"),

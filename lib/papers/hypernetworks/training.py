@@ -14,9 +14,9 @@ from ...checks import check
 from ...kernels.optimisers import Adam, cosine
 from ...kernels.problems import Differentiable
 from ...kernels.training import train
-from .generator import HIGH, LOW, code_of, generate, initial, noise_sizes, sphere
+from .generator import CODE, HIGH, LOW, generate, initial, noise_sizes, sphere
 from .networks import SLOTS, error, merge_linear, misfit, nine_numbers, normal, outputs, rescaled
-from .phases import DOUBLE, LABELS, MINUS, PLUS, Orders, classify, orders
+from .phases import CONVEXITY, DOUBLE, LABELS, MINUS, PLUS, Orders, classify, orders
 
 HELD_OUT = 1 << 30  # the "step" whose draws no step of training sees
 PRICES, POINTS = 3, 64  # at each step a hypernetwork makes this many networks, and each meets this many inputs
@@ -30,7 +30,6 @@ class Recipe:
         seeds: hypernetworks.
         steps: updates of each.
         dims: numbers of inputs of the networks that they learn to make.
-        code: numbers in an address.
         gate: initial size of the gate, one for all or one for each, see `generator.initial`.
         seed: of initialisation and draws.
         device: where to train.
@@ -39,7 +38,6 @@ class Recipe:
     seeds: int
     steps: int
     dims: tuple[int, ...] | list[int]
-    code: int = 6
     gate: float | Tensor = 1.5
     seed: int = 0
     device: str = "cpu"
@@ -67,13 +65,13 @@ def objective(
     between 15 % and 45 % of the steps. The number of inputs is one of `dims`, the same for all members.
     """
     report, step = step is None, HELD_OUT if step is None else step
-    n, code = recipe.dims[step * 7919 % 10007 % len(recipe.dims)], code_of(parameters)
-    sizes = (POINTS * n, n * code, sum(noise_sizes(n, code)), 1)
+    n = recipe.dims[step * 7919 % 10007 % len(recipe.dims)]
+    sizes = (POINTS * n, n * CODE, sum(noise_sizes(n)), 1)
     drawn = draws(recipe.seeds, PRICES, sum(sizes), members=members, seed=recipe.seed, step=step)
     x, addresses, noise, place = drawn.to(parameters["base"].dtype).split(sizes, 2)
     places = torch.arange(PRICES, device=members.device) + torch.special.ndtr(place[..., 0])  # uniform in each third
     beta = 10 ** (LOW + (HIGH - LOW) * places / PRICES)
-    W, w, nats = generate(parameters, beta, sphere(addresses.unflatten(2, (n, code))), noise)
+    W, w, nats = generate(parameters, beta, sphere(addresses.unflatten(2, (n, CODE))), noise)
     warm = min(max((step / recipe.steps - 0.15) / 0.3, 0.0), 1.0)
     loss = error(W, w, x.unflatten(2, (POINTS, n))) + warm * beta * nats
     return loss.mean(1) if report else (loss / (loss.detach() + 0.02)).mean(1)
@@ -93,7 +91,7 @@ def fit(
     Returns:
         The trained parameters and the list of records.
     """
-    start = initial(recipe.seeds, recipe.code, recipe.gate, recipe.seed, recipe.device)
+    start = initial(recipe.seeds, recipe.gate, recipe.seed, recipe.device)
     fall = cosine(recipe.steps, 0.05)
     optimiser = Adam(6e-3, clip=5.0, schedule=lambda t: min(1.0, (t + 1) / 50) * fall(t))
     look = record and (lambda step, problem: record(step, problem.parameters))
@@ -141,6 +139,11 @@ class Survey:
         """Which networks are double-sided, bool (S, B)."""
         return self.labels == DOUBLE
 
+    @property
+    def convexities(self) -> Tensor:
+        """Which networks are convexity, bool (S, B)."""
+        return self.labels == CONVEXITY
+
     def shares(self) -> Float[Tensor, "B labels"]:
         """Share of the hypernetworks with each label."""
         return F.one_hot(self.labels, len(LABELS)).double().mean(0)
@@ -164,10 +167,10 @@ def survey(parameters: dict[str, Tensor], n: int, beta: list[float], *, seed: in
     check("n", n, int, low=2)
     check("beta", beta, [float], above=0)
     base = parameters["base"]
-    S, B, code, device = len(base), len(beta), code_of(parameters), base.device
+    S, B, device = len(base), len(beta), base.device
     prices = torch.as_tensor(beta, dtype=torch.float32, device=device).expand(S, B)
-    addresses = sphere(normal(S, 1, n, code, seed=seed + 1, device=device)).expand(S, B, n, code)
-    noise = normal(2, S, B, sum(noise_sizes(n, code)), seed=seed + 2, device=device)
+    addresses = sphere(normal(S, 1, n, CODE, seed=seed + 1, device=device)).expand(S, B, n, CODE)
+    noise = normal(2, S, B, sum(noise_sizes(n)), seed=seed + 2, device=device)
     made = [generate(parameters, prices, addresses, draw) for draw in noise]
     W, w = torch.stack([m[0] for m in made]), torch.stack([m[1] for m in made])
     x = normal(1000, n, seed=seed + 3, device=device)
