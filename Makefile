@@ -56,6 +56,7 @@ sweep: $(READY)
 lint: $(READY)
 	ruff check .
 	ruff format --check .
+	mypy
 	python tests/cells.py
 
 # Formats the code, that in the pages' cells too.

@@ -16,7 +16,11 @@ UNTIDY = {
     "disempowerment",
     "geneft",
     "grokking",
+<<<<<<< HEAD
     "lottery",
+=======
+    "hypernetworks",
+>>>>>>> main
     "mips",
     "resource",
     "truth",

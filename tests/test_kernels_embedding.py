@@ -86,6 +86,7 @@ def test_trajectory(engine, kind, monkeypatch):
         torch.testing.assert_close(run.losses[-1, member], alone.with_theta(theta).losses()[0], rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.usefixtures("reader")
 def test_bad_input():
     good = problem()
     for change, words in (

@@ -95,7 +95,9 @@ def test_the_five_verdicts():
         judged(more(0), sure, premise=(given("it runs", more(0), sure), given("so", near(1), exact(y=1.05))))["verdict"]
         == "holds"
     )
-    assert judged(more(0), sample(x=[1.0, 1.0, 1.0, 1.0, float("nan")]))["verdict"] == "conditions not met"
+    unknown = judged(more(0), sample(x=[1.0, 1.0, 1.0, 1.0, float("nan")]))
+    assert unknown["verdict"] == "conditions not met"
+    assert json.loads(json.dumps(unknown, allow_nan=False))["values"] == {"x": [None]}
     assert judged(more(0), sure, scale="smoke")["verdict"] == "not judged at this scale"
 
 
@@ -104,6 +106,8 @@ def test_the_five_verdicts():
     [
         (slope(4), {"a": 4.14}, "holds", "a within 0.15 of 4"),
         (slope(4), {"a": 3.84}, "does not hold", "a within 0.15 of 4"),
+        (slope(4, 2, 1), {"a": [4.14, 1.9, 1.1]}, "holds", "a within 0.15 of 4, 2, 1"),
+        (slope(4, 2, 1), {"a": [4.14, 1.8, 1.1]}, "does not hold", "a within 0.15 of 4, 2, 1"),
         (near(-2), {"a": -2.3}, "holds", "a within 15% of -2"),
         (near(-2), {"a": 2.0}, "does not hold", "a within 15% of -2"),
         (more(), {"a": 2.0, "b": 1.0}, "holds", "a > b"),
@@ -213,6 +217,7 @@ def test_all_resamples_go_through_the_value_at_once():
         (lambda c: left_out([0, 0, 1], [[1.0, 2, 3]]), "expected at least four different values"),
     ],
 )  # fmt: skip
+@pytest.mark.usefixtures("reader")
 def test_bad_use_is_named(call, words):
     with pytest.raises(ValueError, match=words):
         call(Claims("demo", "book"))

@@ -12,7 +12,7 @@ from lib.papers.hypernetworks.phases import CONVEXITY, DOUBLE, LABELS, MINUS, NO
 from lib.papers.hypernetworks.training import Survey
 from lib.reading import BLUE, GREEN, GREY, INK, OCHRE, PINK, RED, figure
 
-COLOURS = {NONE: GREY, CONVEXITY: OCHRE, PLUS: RED, MINUS: PINK, DOUBLE: BLUE}  # of the labels
+COLOURS = {NONE: GREY, CONVEXITY: GREEN, PLUS: RED, MINUS: PINK, DOUBLE: BLUE}  # of the labels
 ORDER = (DOUBLE, PLUS, MINUS, CONVEXITY, NONE)
 
 
@@ -50,7 +50,7 @@ def made(survey: Survey, member: int, b: int) -> Figure:
     fig, axes = figure(1, 3, height=3.7, width_ratios=[1.9, 1, 1])
     nats, name = survey.nats[member, b], LABELS[survey.labels[member, b]]
     sketch(axes[0], survey.W[0, member, b], survey.w[0, member, b])
-    axes[0].set_title(f"β = 10^{survey.beta[b].log10():.1f}, {nats:.0f} nats: {name}", color=INK)
+    axes[0].set_title(f"β = 10^{survey.beta[b].log10():.2g}, {nats:.0f} nats: {name}", color=INK)
     for draw in (0, 1):
         eps = survey.eps[draw, member, b]
         matrix(axes[1 + draw], survey.W[draw, member, b], f"draw {draw + 1}: ε = {eps:.2g}")
@@ -192,5 +192,6 @@ def flipped(W: torch.Tensor, w: torch.Tensor, spins: Spins) -> Figure:
     matrix(middle, rows * spins.sign[0], "inputs flipped")
     right.hist(spins.sign.mean(-1), bins=np.linspace(-1, 1, 17), color=BLUE)
     right.axvline(0, color=INK, lw=0.8, ls=":")
+    right.yaxis.get_major_locator().set_params(integer=True)
     right.set(xlabel="mean sign of a network", ylabel="networks", title="mean signs")
     return fig

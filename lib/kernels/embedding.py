@@ -5,14 +5,14 @@ decoders have the same architecture lie next to each other and form a group.
 """
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..checks import check
-from .mlp import layer_views, parameter_count
+from .mlp import Groups, Layer, layer_views, parameter_count
 from .problems import ACTIVATIONS, LOSSES, Problem
 from .tensors import check_tensor
 
@@ -30,13 +30,13 @@ class Embedded(Problem):
     """A stack of networks, each with its own pairs of tokens to answer, all of them in every step.
 
     Attributes:
-        theta: packed parameters (total,), floating.
+        theta: packed parameters.
         tokens, dim: rows and columns of every member's table of points.
         groups: for each group (members, sizes of the decoder's layers), inputs first, which are 2 dim for "concatenation"
             and dim else; inputs and outputs are the same in all groups.
-        pairs: (members, pairs, 2) int64, numbers of tokens.
-        y: targets (members, pairs, outputs); for cross-entropy class numbers (members, pairs), int64.
-        weight: of the pairs, (members, pairs); a row that sums to 1 gives a mean. A list that is shorter than another one
+        pairs: numbers of tokens.
+        y: targets; for cross-entropy class numbers.
+        weight: of the pairs; a row that sums to 1 gives a mean. A list that is shorter than another one
             ends with weights 0.
         activation: name in `problems.ACTIVATIONS`, used after every layer but the last.
         mode: name in `MODES`.
@@ -48,9 +48,9 @@ class Embedded(Problem):
     theta: Float[Tensor, " total"]
     tokens: int
     dim: int
-    groups: tuple
+    groups: Groups
     pairs: Int[Tensor, "members pairs 2"]
-    y: Tensor
+    y: Float[Tensor, "members pairs outputs"] | Int[Tensor, "members pairs"]
     weight: Float[Tensor, "members pairs"]
     activation: str = "silu"
     mode: str = "concatenation"
@@ -95,7 +95,7 @@ class Embedded(Problem):
     def working_set(self) -> int:
         return 3 * self.pairs.shape[1] * max(sum(sizes) for _, sizes in self.groups)
 
-    def select(self, members: Int[Tensor, " kept"]) -> Self:
+    def select(self, members: Int[Tensor, " kept"]) -> "Embedded":
         keep = torch.zeros(len(self.pairs), dtype=torch.bool, device=self.theta.device)
         keep[members] = True
         groups, start = [], 0
@@ -106,8 +106,8 @@ class Embedded(Problem):
         own = {name: getattr(self, name)[members] for name in ("pairs", "y", "weight")}
         return replace(self, theta=self.theta[keep.repeat_interleave(self.sizes)], groups=tuple(groups), **own)
 
-    def unpack(self, theta: Float[Tensor, " total"] | None = None) -> list:
-        """For each group views of its tables (S, tokens, dim) and of its layers [(W (S, out, in), b (S, out)), …]."""
+    def unpack(self, theta: Float[Tensor, " total"] | None = None) -> list[tuple[Tensor, list[Layer]]]:
+        """For each group views of its tables (members, tokens, dim) and of its layers."""
         theta, views, start = self.theta if theta is None else theta, [], 0
         at = self.tokens * self.dim
         for members, sizes in self.groups:

@@ -4,12 +4,15 @@ import ctypes
 from collections.abc import Callable
 from ctypes import POINTER, c_double, c_int64, c_void_p
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
 
 from ..embedding import MODES
-from ..optimisers import SGD, Adam, AdamW
+from ..optimisers import SGD, Adam, AdamW, Optimiser, State
 from ..problems import ACTIVATIONS, LOSSES
 from .build import library
 
@@ -76,7 +79,7 @@ _Embedding = _structure(
 )
 
 
-def supports(problem, optimiser):
+def supports(problem: Any, optimiser: Optimiser) -> bool:
     """Whether these kernels can train `problem` with `optimiser`."""
     return (
         problem.kernel in KERNELS
@@ -88,9 +91,10 @@ def supports(problem, optimiser):
     )
 
 
-def advance(problem, state, steps):
-    """`steps` updates of `state`, an `optimisers.State`, in place."""
-    o, ahead = state.optimiser, torch.arange(state.t, state.t + steps, dtype=torch.float64)
+def advance(problem: Any, state: State, steps: int) -> None:
+    """`steps` updates of `state` in place."""
+    o: Any = state.optimiser
+    ahead = torch.arange(state.t, state.t + steps, dtype=torch.float64)
     adam = isinstance(o, Adam)
     betas = o.betas if adam else (0.0, 0.0)
     factors = torch.ones_like(ahead)
@@ -107,8 +111,10 @@ def advance(problem, state, steps):
     state.t += steps
 
 
-def evaluate(problem, theta, gradient=False):
-    """Losses (members,) at the packed `theta` (total,) on all data, and the gradient (total,) if asked for, else None."""
+def evaluate(
+    problem: Any, theta: Float[Tensor, " total"], gradient: bool = False
+) -> tuple[Float[Tensor, " members"], Float[Tensor, " total"] | None]:
+    """What is reported of `problem` at `theta`, and its gradient if asked for, else None."""
     losses = theta.new_empty(len(problem.sizes))
     grad = torch.empty_like(theta) if gradient else None
     _run(problem, theta.contiguous(), _Optimiser(), 0, 0, losses, grad)

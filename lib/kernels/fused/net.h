@@ -88,7 +88,7 @@ void outer_tiles(int rows, int inputs, int points, const T* delta, long delta_st
                     (c + j < inputs ? dW[(r + i) * (long)inputs + c + j] : db[r + i]) += sums[lane_of<T, R * C>(i * C + j)];
         }
 }
-// The same for wide layers: x is turned around, some points at a time, and multiplied from the left. Where whole vectors
+// The same for wide layers and few points: x is turned around, some points at a time, and multiplied from the left. Where whole vectors
 // do not end with a row of x, `ones` takes the next place, and sums for both are made apart. `room` as room_for_outer says.
 template <class T> long whole(long count) { return (count + LANES<T> - 1) / LANES<T> * LANES<T>; }
 template <class T> long room_for_outer(long rows, long inputs) {
@@ -124,7 +124,8 @@ void outer_wide(int rows, int inputs, int points, const T* delta, long delta_str
 template <class T>
 void outer(int rows, int inputs, int points, const T* delta, long delta_stride, const T* x, long x_stride, const T* ones,
            T* dW, T* db, T* room) {
-    auto tiles = rows >= 16 && inputs >= LANES<T> ? nullptr
+    bool wide = rows >= 16 && inputs >= LANES<T> && points <= 2 * TURNED && 4 * whole<T>(inputs) <= 5 * inputs;
+    auto tiles = wide ? nullptr
                  : rows == 1 ? (inputs < 4 ? outer_tiles<T, 1, 4> : outer_tiles<T, 1, 16>)
                  : inputs == 1 ? (rows == 2 ? outer_tiles<T, 2, 2> : outer_tiles<T, 8, 2>)
                                : outer_tiles<T, 4, 4>;

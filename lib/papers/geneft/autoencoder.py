@@ -1,13 +1,14 @@
 """The network: one trainable point for each entity, and a decoder that reads two points and says yes or no."""
 
 from dataclasses import dataclass, replace
-from itertools import groupby, pairwise
+from itertools import groupby
 
 import torch
 import torch.nn.functional as F
 
 from ...checks import check
 from ...kernels.embedding import MODES, Embedded
+from ...kernels.mlp import fan_in_start
 from ...kernels.optimisers import Adam
 from ...kernels.tensors import check_tensor
 from ...kernels.training import train
@@ -93,9 +94,7 @@ def graph_autoencoder(
     for m, (seed, sizes) in enumerate(zip(seeds, shapes, strict=True)):
         generator = torch.Generator().manual_seed(seed)
         starts.append(spread[m] * torch.randn(dim, n, generator=generator, dtype=torch.float64).T.flatten())
-        for i, o in pairwise(sizes):
-            draw = (torch.rand(o, i + 1, generator=generator, dtype=torch.float64) * 2 - 1) / i**0.5
-            starts += [draw[:, :i].flatten(), draw[:, i]]
+        starts.append(fan_in_start(1, [sizes], generator)[0])
     counts = seen.flatten(1).sum(1)
     index = seen.flatten(1).to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, : int(counts.max())]
     weight = (torch.arange(index.shape[1]) < counts[:, None]) / counts[:, None].to(dtype)  # 0 for what fills shorter lists
