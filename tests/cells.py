@@ -16,11 +16,6 @@ UNTIDY = {
     "disempowerment",
     "geneft",
     "grokking",
-<<<<<<< HEAD
-    "lottery",
-=======
-    "hypernetworks",
->>>>>>> main
     "mips",
     "resource",
     "truth",

@@ -11,9 +11,7 @@ from conftest import SMOKE, built
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.kernels.optimisers import Adam
 from lib.kernels.problems import Differentiable
-from lib.kernels.training import train
 from lib.papers.hypernetworks import generator, networks, phases, training
 from lib.papers.hypernetworks.phases import CONVEXITY, DOUBLE, MINUS, NONE, PLUS
 from lib.papers.hypernetworks.training import Recipe
@@ -131,20 +129,7 @@ def test_generator_does_not_care_about_the_order_of_inputs():
     torch.testing.assert_close(nats2, nats)
 
 
-<<<<<<< HEAD
 # ---- training ------------------------------------------------------------------------------------------------------------
-
-
-def test_members_train_as_they_would_alone():
-    """Also with different gates; and a member alone meets the draws it would meet in company."""
-    parameters = generator.initial(3, gate=torch.tensor([0.0, 1.5, 3.0]))
-    problem = trainee({name: t.double() for name, t in parameters.items()}, steps=40, dims=(3, 4), seed=2)
-    optimiser = Adam(6e-3, clip=5.0)
-    together = train(problem, optimiser, 6).problem.parameters
-    for member in range(3):
-        alone = train(problem.select(torch.tensor([member])), optimiser, 6).problem.parameters
-        for name, t in alone.items():
-            torch.testing.assert_close(t[0], together[name][member], rtol=1e-7, atol=1e-9)
 
 
 def test_the_gradient_is_that_of_the_loss_over_a_fixed_denominator(monkeypatch):
@@ -152,12 +137,6 @@ def test_the_gradient_is_that_of_the_loss_over_a_fixed_denominator(monkeypatch):
     monkeypatch.setattr(training, "PRICES", 1)
     problem = trainee(shaken(2), steps=10, dims=(3,), seed=1)
     theta, direction, t = problem.theta, networks.normal(problem.theta.numel(), seed=4).double(), 1e-6
-=======
-def test_the_gradient_is_that_of_the_loss_over_a_fixed_denominator():
-    """Against a difference quotient in float64."""
-    model = trainee(shaken(2), steps=10, dims=(3,), seed=1, betas=1)
-    theta, direction, t = model.theta, hyper.normal(model.theta.numel(), seed=4).double(), 1e-6
->>>>>>> main
 
     def loss(theta):
         share, grad = problem.gradient(theta, 9)  # l / (l + 0.02)

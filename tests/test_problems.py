@@ -93,15 +93,9 @@ def toys():
 
 
 def hypernetwork():
-<<<<<<< HEAD
     recipe = training.Recipe(3, 40, (3, 4), seed=2)
-    start = {name: t.double() for name, t in generator.initial(3).items()}
+    start = {name: t.double() for name, t in generator.initial(3, torch.tensor([0.0, 1.5, 3.0])).items()}
     return Differentiable(functools.partial(training.objective, recipe), start)
-=======
-    settings = {"steps": 40, "dims": (3, 4), "target": "L1 norm", "seed": 2, "total": 3, "batch": 8}
-    start = {name: t.double() for name, t in hypernetworks.initial(3, gate=torch.tensor([0.0, 1.5, 3.0])).items()}
-    return Differentiable(functools.partial(hypernetworks.objective, **settings), start)
->>>>>>> main
 
 
 PROBLEMS = {
