@@ -15,7 +15,7 @@ from torch import Tensor
 SLOTS = 3  # hidden neurons for each input
 
 
-def normal(*shape: int, seed: int, device: str = "cpu") -> Float[Tensor, "..."]:
+def normal(*shape: int, seed: int, device: str | torch.device = "cpu") -> Float[Tensor, "..."]:
     """Standard normal float32 numbers of the given shape, the same for the same `seed`."""
     return torch.randn(*shape, generator=torch.Generator(device).manual_seed(seed), device=device)
 
