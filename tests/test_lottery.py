@@ -211,6 +211,13 @@ def test_a_sweep_equals_its_widths_trained_alone():
     torch.testing.assert_close(together.errors[:1], alone.errors, rtol=1e-4, atol=1e-5)
 
 
+def test_neurons_drawn_from_a_square_lie_along_an_axis_as_often_as_the_ratio_says():
+    run = lottery.sweep([200, 300], Adam(1e-9), 1, Setting(20, "relu"), dimension=2)
+    share = lottery.along_axes(run, 0.3)
+    assert share.shape == (20,)
+    assert share.mean().item() == pytest.approx(0.3, abs=0.02)
+
+
 def test_symmetric_pairs_are_recognised():
     run = lottery.sweep([2], Adam(3e-2, schedule=drops(1500)), 1500, Setting(64), smooth=True)
     found = lottery.symmetric(run)
