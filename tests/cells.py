@@ -15,7 +15,6 @@ UNTIDY = {
     "brains",
     "geneft",
     "grokking",
-    "hypernetworks",
     "mips",
     "truth",
 }  # pages whose cells do not keep the rules yet
