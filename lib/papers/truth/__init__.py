@@ -1,44 +1,51 @@
 """Marks and Tegmark, "The Geometry of Truth" (arXiv:2310.06824): truth as a direction in a language model's states.
 
-`world` makes statements and documents, `llama` the toy that learns from them, `language` reads and steers any causal
-language model, `probes` and `measure` look for truth inside it.
+`facts` makes statements and reads other people's, `world` the documents of a small world, `llama` the toy that learns from
+them, `language` reads and steers any causal language model, `probes` and `measure` look for truth inside it.
 """
 
-from . import probes, world
-from .language import Language, check_model, load, toys
+from . import facts, probes, world
+from .language import INSTALLED, Language, check_model, installed, load, toys
 from .llama import Trained, stored, teach
 from .measure import (
     FITS,
     TRAININGS,
+    Steering,
     accuracies,
-    along_first,
     causal_blocks,
+    controls,
     cosine,
     direction,
+    effects,
     equal,
     likely,
     next_words,
     patch,
     principal,
     published,
-    randoms,
+    readings,
+    right,
     steer,
     survey,
-    truth_and_polarity,
 )
 
 __all__ = [
     "FITS",
+    "INSTALLED",
     "TRAININGS",
     "Language",
+    "Steering",
     "Trained",
     "accuracies",
-    "along_first",
     "causal_blocks",
     "check_model",
+    "controls",
     "cosine",
     "direction",
+    "effects",
     "equal",
+    "facts",
+    "installed",
     "likely",
     "load",
     "next_words",
@@ -46,12 +53,12 @@ __all__ = [
     "principal",
     "probes",
     "published",
-    "randoms",
+    "readings",
+    "right",
     "steer",
     "stored",
     "survey",
     "teach",
     "toys",
-    "truth_and_polarity",
     "world",
 ]

@@ -78,8 +78,8 @@ class Statement:
 
     @property
     def word(self):
-        """Index of the last letter of the last word, the one before the period."""
-        return len(self.text) - 2
+        """Index of the last letter of the last word, before full stop and quotation marks."""
+        return len(self.text.rstrip(".!?'\" ")) - 1
 
 
 def _fact(kind, subject, group):
@@ -154,11 +154,19 @@ def swaps(kind, count, seed):
 
 @dataclass(frozen=True)
 class Question:
-    """A prompt that ends before its answer, and the answer that a model which trusts the context gives."""
+    """A prompt that ends before its answer.
+
+    Attributes:
+        context: a statement that stands in the prompt.
+        prompt: the text.
+        answer: what a model that trusts the context goes on to say.
+        against: what it is weighed against; None where the answer's own probability is read.
+    """
 
     context: Statement
     prompt: str
     answer: str
+    against: str | None = None
 
 
 def ask(contexts, seed):
