@@ -16,7 +16,7 @@ def record(rows):
             "kind": row.kind,
             "program": row.text if row.kind != "table" else f"table of {len(row.result.machine)} states",
             "errors": row.errors,
-            "hidden": row.lesson.net.shape.hidden if row.lesson.net else 0,
+            "hidden": row.trained.net.size if row.trained.net else 0,
         }
         for name, row in rows.items()
     }

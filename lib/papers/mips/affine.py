@@ -6,22 +6,16 @@ Kalman and Ho 1966) and o_t its answers to zeros. None of these changes when the
 
 import numpy as np
 
-from .programs import Program
+from .expressions import linear
+from .programs import Program, symbols
 
-
-def system(net):
-    """(W, U, b, V, c), float64, of an affine `networks.Net` in the task's own units: h' = W h + U x + b, y = V h + c."""
-    (A, b), (V, c) = net.weights[0][0], net.weights[1][0]
-    n, code = net.shape.hidden, net.coding
-    A, V = A.T.astype(float), V.T.astype(float)
-    largest = max(abs(code.task.low), abs(code.task.high))
-    return A[:, :n], A[:, n:] / largest, b.astype(float), V / code.unit, c.astype(float) / code.unit
+TERMS = 8  # of a recurrence, at most
 
 
 def markov(net, length):
     """Markov parameters (length, outputs, inputs) and answers to zeros (length, outputs)."""
-    W, U, b, V, c = system(net)
-    M, o, P, h = [], [], U, np.zeros(len(W))
+    W, U, b, V, c = net.weights
+    M, o, P, h = [], [], U, net.start
     for _ in range(length):
         h = W @ h + b
         M.append(V @ P)
@@ -37,22 +31,22 @@ def hankel(M):
     return np.linalg.svd(np.block(blocks), compute_uv=False)
 
 
-def rank(M, share=1e-2):
-    """Hidden units needed: singular values of the Hankel matrix of at least `share` of the largest, and of 1."""
+def rank(M):
+    """Hidden units needed: singular values of the Hankel matrix of at least 1 % of the largest, and of 0.01."""
     values = hankel(M)
-    return int((values >= share * max(values[0], 1)).sum())
+    return int((values >= 0.01 * max(values[0], 1)).sum())
 
 
-def recurrence(M, o, most=8):
+def recurrence(M, o):
     """The shortest y_t = sum A_i y_{t-i} + sum B_j x_{t-j} + c in whole numbers with these whole M and o.
 
     Returns:
         A (p, outputs, outputs), B (q, outputs, inputs), c (outputs,), and y_{-1} … y_{-p}; None if there is none with
-        p + q ≤ `most`.
+        p + q ≤ 8.
     """
     length, outputs, inputs = M.shape
     padded = lambda k: M[k] if k >= 0 else np.zeros((outputs, inputs))  # noqa: E731
-    for size in range(1, most + 1):
+    for size in range(1, TERMS + 1):
         for p in range(min(size, 3) + 1):
             q = size - p
             A = _feedback(M, o, p, q)
@@ -101,22 +95,14 @@ def _before(A, o, c):
     return before.reshape(p, outputs) if np.array_equal(left @ before, right) else None
 
 
-def _weighted(terms):
-    """The sum of coefficient times name, for (coefficient, name) in `terms`, as an expression; the name 1 is a number."""
-    total = None
-    for k, name in terms:
-        part = abs(k) if name == 1 else name if abs(k) == 1 else ("*", abs(k), name)
-        if total is None:
-            total = part if k > 0 else ("neg", part)
-        else:
-            total = ("+" if k > 0 else "-", total, part)
-    return 0 if total is None else total
-
-
 def program(A, B, c, before):
-    """The recurrence as a `Program`, with the last inputs and outputs as its variables."""
+    """The recurrence as a `Program`, with the last inputs and outputs as its variables.
+
+    Args:
+        A, B, c, before: as `recurrence` returns them.
+    """
     p, q, outputs, inputs = len(A), len(B), len(c), B.shape[2] if len(B) else 1
-    xs = [["x", "z"][i] if inputs > 1 else "x" for i in range(inputs)]
+    xs = symbols(inputs)
     ys = [f"y{i}" if outputs > 1 else "y" for i in range(outputs)]
     old_x = lambda j, i: xs[i] if j == 0 else f"{xs[i]}_{j}"  # noqa: E731
     old_y = lambda j, i: f"{ys[i]}_{j}"  # noqa: E731
@@ -126,7 +112,7 @@ def program(A, B, c, before):
         terms += [(B[j, r, s], old_x(j, s)) for j in range(q) for s in range(inputs)] + [(c[r], 1)]
         terms = sorted(((int(k), name) for k, name in terms if k), key=lambda term: term[0] < 0)
         used |= {name for _, name in terms}
-        steps.append((ys[r], _weighted(terms)))
+        steps.append((ys[r], linear(terms)))
     start = {}
     for s in range(inputs):
         last = max((j for j in range(q) if old_x(j, s) in used), default=0)
@@ -138,4 +124,4 @@ def program(A, B, c, before):
         for i in range(last, 0, -1):
             start[old_y(i, s)] = int(before[i - 1, s])
             steps.append((f"next_{old_y(i, s)}", old_y(i - 1, s) if i > 1 else ys[s]))
-    return Program("affine", tuple(xs), start, tuple(steps), tuple(ys), {})
+    return Program("affine", xs, start, tuple(steps), tuple(ys))

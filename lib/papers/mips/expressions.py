@@ -8,7 +8,11 @@ OPERATORS = {
     "*": np.multiply,
     "//": np.floor_divide,
     "%": np.mod,
+    "^": np.bitwise_xor,
+    "&": np.bitwise_and,
+    "|": np.bitwise_or,
     "<": np.less,
+    ">": np.greater,
     "==": np.equal,
     "!=": np.not_equal,
     "min": np.minimum,
@@ -19,6 +23,9 @@ OPERATORS = {
     "in": lambda value, *members: np.isin(value, members),
     "at": lambda *path: np.asarray(path[0])[tuple(path[1:])],
 }
+COMPARISONS = {"<", ">", "==", "!=", "in"}
+BINDS = {"|": 1, "^": 2, "&": 3, "+": 4, "-": 4, "*": 5, "//": 5, "%": 5, "neg": 6}  # how strongly, as in Python
+CHAINS = {("+", "+"), ("+", "-"), ("-", "+"), ("-", "-"), ("^", "^"), ("&", "&"), ("|", "|"), ("*", "*")}  # left to right
 
 
 def leaves(expression):
@@ -33,6 +40,13 @@ def names(expression):
     return {expression} if isinstance(expression, str) else set()
 
 
+def rename(expression, new):
+    """The expression with names replaced as the dict `new` says."""
+    if isinstance(expression, tuple):
+        return (expression[0], *(rename(part, new) for part in expression[1:]))
+    return new.get(expression, expression)
+
+
 def evaluate(expression, values):
     """The value of an expression, int64, where `values` maps names to arrays (or, for "at", tables)."""
     if isinstance(expression, tuple):
@@ -40,27 +54,43 @@ def evaluate(expression, values):
     return values[expression] if isinstance(expression, str) else np.int64(expression)
 
 
-def text(expression, top=True):
-    """An expression as Python."""
+def linear(terms):
+    """The sum of coefficient times name, for (coefficient, name) in `terms`, as an expression; the name 1 is a number."""
+    total = None
+    for k, name in terms:
+        part = abs(k) if name == 1 else name if abs(k) == 1 else ("*", abs(k), name)
+        if k and total is None:
+            total = part if k > 0 else -part if name == 1 else ("neg", part)
+        elif k:
+            total = ("+" if k > 0 else "-", total, part)
+    return 0 if total is None else total
+
+
+def text(expression):
+    """An expression as Python, with brackets where Python or a reader needs them."""
     if not isinstance(expression, tuple):
-        shown = str(expression)
-        return shown if top or not shown.startswith("-") else f"({shown})"
+        return str(expression)
     op, *args = expression
     if op == "at":
         return args[0] + "".join(f"[{text(a)}]" for a in args[1:])
     if op in ("min", "max", "abs"):
         return f"{op}({', '.join(map(text, args))})"
-    if op in ("<", "==", "!="):
-        return f"int({text(args[0], False)} {op} {text(args[1], False)})"
     if op == "in":
-        return f"int({text(args[0], False)} in ({', '.join(map(str, args[1:]))},))"
+        return f"int({_part(args[0], 1)} in ({', '.join(map(str, args[1:]))},))"
+    if op in COMPARISONS:
+        return f"int({_part(args[0], 1)} {op} {_part(args[1], 1)})"
+    if op == "if":
+        return f"{_part(args[1], 1)} if {_part(args[0], 1)} else {_part(args[2], 1)}"
     if op == "neg":
-        shown = f"-{text(args[0], False)}"
-    elif op == "if":
-        shown = f"{text(args[1], False)} if {text(args[0], False)} else {text(args[2], False)}"
-    elif op == "+":  # a sum needs no brackets in a sum
-        first = text(args[0], isinstance(args[0], tuple) and args[0][0] in "+-")
-        shown = f"{first} + {text(args[1], isinstance(args[1], tuple) and args[1][0] == '+')}"
-    else:
-        shown = f"{text(args[0], False)} {op} {text(args[1], False)}"
-    return shown if top else f"({shown})"
+        return f"-{_part(args[0], BINDS[op] + 1)}"
+    heads = [part[0] if isinstance(part, tuple) else None for part in args]
+    left = _part(args[0], BINDS[op] + ((heads[0], op) not in CHAINS))
+    return f"{left} {op} {_part(args[1], BINDS[op] + ((op, heads[1]) not in CHAINS or op == '-'))}"
+
+
+def _part(expression, strength):
+    """An argument as Python, in brackets if it binds less strongly than `strength`."""
+    negative = not isinstance(expression, (tuple, str)) and expression < 0
+    op = expression[0] if isinstance(expression, tuple) else "neg" if negative else None
+    weak = BINDS.get(op, 0 if op == "if" else 9) < strength
+    return f"({text(expression)})" if weak else text(expression)

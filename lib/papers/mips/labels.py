@@ -4,10 +4,7 @@ import numpy as np
 
 from .machine import continuations
 
-
-def _outputs(net, h, words):
-    """Rounded outputs (states, words, steps, o), int64; see `continuations`."""
-    return np.rint(continuations(net, h, words)).astype(int)
+MOST = 10  # sets of labels of one size that are tried
 
 
 def _first(hits):
@@ -38,12 +35,12 @@ def predictions(net, machine, task):
             short = [(a, b) for a in spread for b in spread]
             short += [(a, b, c) for a, b in short for c in spread] if len(symbols) <= 2 else []
             for word in short:
-                found[f"answer after {show(list(word))}"] = _outputs(net, h, symbols[list(word)][None])[:, 0, -1, o]
+                found[f"answer after {show(list(word))}"] = continuations(net, h, symbols[list(word)][None])[:, 0, -1, o]
         few = spread[:: max(1, len(spread) // 6)] if len(spread) > 8 else spread
         runs = {f"{show([s])} repeated": symbols[[s] * task.T] for s in [*few, len(symbols) - 1]}
         if len(symbols) <= 4:
             runs |= {f"{show([r])} then {show([s])} repeated": symbols[[r] + [s] * task.T] for r in spread for s in spread}
-        long = {name: _outputs(net, h, word[None])[:, 0, :, o] for name, word in runs.items()}
+        long = {name: continuations(net, h, word[None])[:, 0, :, o] for name, word in runs.items()}
         times = {}
         for name, out in long.items():
             values = np.unique(out)[:3] if len(np.unique(out)) <= 8 else []
@@ -70,7 +67,7 @@ def predictions(net, machine, task):
     return kept
 
 
-def choices(labels, states, most=10):
+def choices(labels, states):
     """Sets of one, two or three labels that tell all states apart, as lists of names, in the order in which to try them."""
     names = list(labels)
     reach = {n: int(np.ptp(labels[n])) for n in names}
@@ -78,14 +75,14 @@ def choices(labels, states, most=10):
     if states == 1:
         return [()]
     single = sorted((n for n in names if distinct([n])), key=lambda n: (reach[n], abs(int(labels[n].min()))))
-    single = single[:most]
+    single = single[:MOST]
     small = [n for n in names if reach[n] <= max(3, states // 2)][:40]
     pairs = [(a, b) for i, a in enumerate(small) for b in small[:i] if distinct([a, b])]
-    pairs = sorted(pairs, key=lambda pair: sum(reach[n] for n in pair))[:most]
+    pairs = sorted(pairs, key=lambda pair: sum(reach[n] for n in pair))[:MOST]
     triples = []
     if not pairs and states <= 64:
         tiny = [n for n in small if reach[n] <= 3][:20]
         triples = [
             (a, b, c) for i, a in enumerate(tiny) for j, b in enumerate(tiny[:i]) for c in tiny[:j] if distinct([a, b, c])
         ]
-    return [(n,) for n in single] + pairs + triples[:most]
+    return [(n,) for n in single] + pairs + triples[:MOST]

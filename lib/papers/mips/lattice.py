@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 
 from ...checks import check
-from .normal import as_array
+from .networks import as_array
 
 PRECISION = 0.01  # of a hidden state: smaller residuals cost nothing in `description_length`
 ROUNDS = 12  # of Euclid's algorithm in `linear_lattice`

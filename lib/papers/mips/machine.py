@@ -5,7 +5,7 @@ sequence has T steps, so states reached after d steps need to agree on T - d fur
 automaton (Câmpeanu, Sântean and Yu 2001).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -53,25 +53,25 @@ class Machine:
 
 
 def continuations(net, h, words):
-    """Outputs (states, words, steps, o), not rounded, from the hidden states h (S, n) on the words (E, R, inputs)."""
+    """Answers (states, words, steps, o), int64, from the hidden states h (S, n) on the words (E, R, inputs)."""
     state, out = np.repeat(h[:, None], len(words), 1), []
     for t in range(words.shape[1]):
         state = net.step(state, np.broadcast_to(words[:, t], (len(h), *words[:, t].shape)))
         out.append(net.read(state))
-    return np.stack(out, 2)
+    return np.rint(np.stack(out, 2)).astype(np.int64)
 
 
 class Questions:
     """The words that hidden states are asked about, and at which step each answer comes."""
 
-    def __init__(self, task, seed, single=48, random=24):
-        """All short words if there are few; else `single` symbols, some repeated, and `random` long words."""
+    def __init__(self, task, seed):
+        """All short words if there are few; else up to 48 symbols, some of them repeated, and up to 24 random long words."""
         symbols, rng, length = task.symbols, np.random.default_rng(seed), min(task.T - 1, 9)
-        spread = np.unique(np.linspace(0, len(symbols) - 1, single).astype(int))
+        spread = np.unique(np.linspace(0, len(symbols) - 1, 48).astype(int))
         self.tree = symbols if len(symbols) == 2 else None
         self.length = length
         repeated = symbols[spread[np.linspace(0, len(spread) - 1, min(8, len(spread))).astype(int)]]
-        few = random if len(symbols) <= 20 else random // 3
+        few = 24 if len(symbols) <= 20 else 8
         drawn = symbols[rng.integers(0, len(symbols), (few if len(symbols) > 1 else 0, length))]
         words = np.concatenate([np.repeat(repeated[:, None], length, 1), drawn])
         self.words = [symbols[spread][:, None], words]
@@ -120,7 +120,7 @@ def merge(net, task, tolerance=0.0, *, limit=400, seed=0):
     """Merge the network's hidden states by behaviour, breadth first from its start.
 
     Args:
-        net: a `networks.Net`.
+        net: a `networks.Network`.
         task: gives symbols and T; its answers are not used.
         tolerance: share of answers in which two states may differ and still be one.
         limit: give up at more states than this.
@@ -183,18 +183,18 @@ def minimal(machine):
     keep = np.sort(first)  # in order of first appearance, so that the start stays state 0
     name = np.searchsorted(keep, first)[classes]
     parts = machine.answers[keep], name[machine.moves[keep]], machine.sure[keep], machine.hidden[keep]
-    return replace(machine, answers=parts[0], moves=parts[1], sure=parts[2], hidden=parts[3])
+    return Machine(machine.symbols, *parts)
 
 
-def extract(net, task, x, y, *, seed=0, tolerances=TOLERANCES, limit=400):
+def extract(net, task, x, y, *, seed=0):
     """Over several tolerances the smallest machine that agrees with the data x, y; else the one with fewest errors.
 
     Returns:
-        The machine (None if none stays within `limit` states) and the share of its answers that are wrong.
+        The machine (None if none stays within the limit of `merge`) and the share of its answers that are wrong.
     """
     best, key = None, (2.0, 0)
-    for tolerance in tolerances:
-        machine = merge(net, task, tolerance, limit=limit, seed=seed)
+    for tolerance in TOLERANCES:
+        machine = merge(net, task, tolerance, seed=seed)
         if machine is not None:
             error = float((machine(x) != y).any(2).mean())
             best, key = min((best, key), (machine, (error, len(machine))), key=lambda pair: pair[1])

@@ -1,295 +1,151 @@
-"""Recurrent networks that learn a task: many small ones at once, from simple shapes to larger ones, the best one kept."""
+"""One recurrent network on whole numbers: how it reads symbols, what it answers, and the freedom in its weights."""
 
 import functools
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
-import torch
 
 from ...checks import check
-from ...kernels.optimisers import Adam
-from ...kernels.rnn import Recurrent, Sequences, random_recurrent
-from ...kernels.training import train
-from .tasks import Task
+
+ACTIVATIONS = {"relu": lambda h: np.maximum(h, 0), "tanh": np.tanh}
+PART = 4096  # sequences answered at once
+
+
+def as_array(name, value, dims):
+    """`value` as a finite floating array with `dims` dimensions (float32 stays), or a ValueError that names it."""
+    array = np.asarray(value)
+    array = array if array.dtype == np.float32 else array.astype(np.float64)
+    if array.ndim != dims or not array.size:
+        raise ValueError(f"{name} = array of shape {array.shape}: expected {dims} dimensions, none empty")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} = {array[~np.isfinite(array)][0]} among its values: expected finite numbers")
+    return array
 
 
 @dataclass(frozen=True)
-class Shape:
-    """One rung of the ladder.
+class Network:
+    """One recurrent network: h_t = f([h_{t-1}, x_t]), y_t = g(h_t), f and g multilayer perceptrons.
 
     Attributes:
-        hidden: hidden units n.
-        width: neurons in the hidden layer of f; 0 makes f and g affine.
-        deep: whether g has a hidden layer of `width` neurons as well.
-        members: networks that start.
-        rate: Adam's learning rate, falling linearly to 3 % of it over all chunks.
-        chunk: steps between two selections; after each the best 60 % go on.
-        chunks: number of chunks.
-        short: whether training starts on sequences of 2, 3 and 5 steps.
-        hard: whether half of the pool is redrawn, after each chunk, from sequences that the best network gets wrong.
+        transition: layers ((W (out, in), b (out,)), …) of f; the first takes n hidden units, then d inputs.
+        readout: layers of g.
+        start: h_0, shape (n,); None for zeros.
+        activation: "relu" or "tanh", between the layers; the last layers are linear.
+        alphabet: (smallest, largest) symbol if each symbol goes in as a one-hot vector; None if it goes in as a number.
     """
 
-    hidden: int
-    width: int
-    deep: bool = True
-    members: int = 24
-    rate: float = 5e-3
-    chunk: int = 1500
-    chunks: int = 2
-    short: bool = False
-    hard: bool = False
-    candidates: int = 2
-    polishes: int = 2
-    iterations: int = 25
+    transition: tuple
+    readout: tuple
+    start: np.ndarray | None = None
+    activation: str = "relu"
+    alphabet: tuple | None = None
 
-    def layers(self, inputs, outputs):
-        """Layer sizes of f and of g."""
-        middle = [self.width] if self.width else []
-        return (self.hidden + inputs, *middle, self.hidden), (self.hidden, *(middle if self.deep else []), outputs)
-
-
-AFFINE = Shape(8, 0, members=8, rate=1e-2, chunk=1000, chunks=1)
-LADDER = (
-    Shape(2, 8, deep=False, chunks=1),
-    Shape(4, 16, deep=False, members=16, chunks=1, polishes=1),
-    Shape(8, 48, members=8, rate=1e-2, polishes=0),
-    Shape(8, 48, deep=False, members=8, rate=1e-2, chunks=8, short=True, hard=True, polishes=0),
-    Shape(10, 48, members=8, rate=1e-2, chunks=8, short=True, hard=True, polishes=0),
-)
-
-
-@dataclass(frozen=True)
-class Coding:
-    """How symbols become numbers and back.
-
-    Attributes:
-        task: the task.
-        hot: whether each symbol is a one-hot vector; otherwise it is one number, divided by the largest.
-        unit: size of 1 in the network's output.
-    """
-
-    task: Task
-    hot: bool
-    unit: float
+    def __post_init__(self):
+        check("activation", self.activation, set(ACTIVATIONS))
+        for name in ("transition", "readout"):
+            layers = [(as_array(f"{name} W", W, 2), as_array(f"{name} b", b, 1)) for W, b in getattr(self, name)]
+            shapes = [W.shape for W, _ in layers]
+            chained = all(a[0] == b[1] for a, b in pairwise(shapes))
+            if not layers or not chained or any(len(b) != len(W) for W, b in layers):
+                raise ValueError(f"{name} = layers of shapes {shapes}: expected each to take what the one before gives")
+            object.__setattr__(self, name, tuple(layers))
+        n, width = len(self.transition[-1][0]), self.transition[0][0].shape[1]
+        if width <= n:
+            raise ValueError(f"transition = {width} inputs: expected more than the {n} hidden units")
+        if self.readout[0][0].shape[1] != n:
+            raise ValueError(f"readout = {self.readout[0][0].shape[1]} inputs: expected the {n} hidden units")
+        start = np.zeros(n, self.transition[0][0].dtype) if self.start is None else as_array("start", self.start, 1)
+        if len(start) != n:
+            raise ValueError(f"start = array of shape {start.shape}: expected ({n},)")
+        object.__setattr__(self, "start", start)
 
     @property
-    def inputs(self):
-        return self.task.inputs * (self.task.high - self.task.low + 1) if self.hot else self.task.inputs
-
-    def encode(self, x):
-        """Symbols (…, inputs), int64, as float32 (…, d)."""
-        if self.hot:
-            return (
-                (x[..., None] == np.arange(self.task.low, self.task.high + 1)).reshape(*x.shape[:-1], -1).astype(np.float32)
-            )
-        return (x / max(abs(self.task.low), abs(self.task.high))).astype(np.float32)
-
-
-def coding(task, y, one_hot, affine):
-    """The coding of a task with answers y: one-hot (if `one_hot`) for 3 to 20 numbers in all, else scaled to at most 1."""
-    alphabet = task.high - task.low + 1
-    hot = one_hot and not affine and alphabet > 2 and alphabet * task.inputs <= 20
-    largest = abs(y).max()
-    return Coding(task, bool(hot), float((2 if largest <= 10 and not affine else 1) / max(largest, 1)))
-
-
-@dataclass(frozen=True)
-class Net:
-    """One trained network with its coding: a machine on whole numbers that can be asked anything.
-
-    Attributes:
-        stack: the network, a stack of one.
-        coding: how it reads and writes symbols.
-        shape: the rung of the ladder it comes from.
-    """
-
-    stack: Recurrent
-    coding: Coding
-    shape: Shape
-
-    @functools.cached_property
-    def weights(self):
-        """[(W, b), …] of f and of g, float32 arrays."""
-        return [[(W[0].numpy().T.copy(), b[0].numpy().copy()) for W, b in layers] for layers in self.stack.layers()]
+    def size(self):
+        """Hidden units n."""
+        return len(self.start)
 
     @property
     def affine(self):
-        return not self.shape.width
+        """Whether f and g have one layer each and read numbers."""
+        return len(self.transition) == len(self.readout) == 1 and self.alphabet is None
 
-    @property
-    def start(self):
-        """The first hidden state (n,)."""
-        return np.zeros(self.shape.hidden, np.float32)
+    @functools.cached_property
+    def weights(self):
+        """W (n, n), U (n, d), b (n,), V (o, n), c (o,): h' = W h + U x + b, y = V h + c.
 
-    @staticmethod
-    def _mlp(layers, h):
+        Exact for affine networks; otherwise W and U are products of f's weights with the activations ignored, b is the bias
+        of f's last layer, and V, c are g's first layer.
+        """
+        whole = functools.reduce(lambda product, layer: layer[0] @ product, self.transition[1:], self.transition[0][0])
+        return whole[:, : self.size], whole[:, self.size :], self.transition[-1][1], *self.readout[0]
+
+    def encode(self, x):
+        """Symbols x (…, inputs), whole numbers, as f reads them (…, d)."""
+        if self.alphabet is None:
+            return np.asarray(x).astype(self.start.dtype)
+        hot = np.asarray(x)[..., None] == np.arange(self.alphabet[0], self.alphabet[1] + 1)
+        return hot.reshape(*hot.shape[:-2], -1).astype(self.start.dtype)
+
+    def _mlp(self, layers, h):
         for depth, (W, b) in enumerate(layers):
-            h = (np.maximum(h, 0) if depth else h) @ W + b
+            h = (ACTIVATIONS[self.activation](h) if depth else h) @ W.T + b
         return h
 
     def step(self, h, x):
-        """States after the symbols x (…, inputs) in the states h (…, n)."""
-        return self._mlp(self.weights[0], np.concatenate([h, self.coding.encode(x)], -1))
+        """States (…, n) after the symbols x (…, inputs) in the states h (…, n)."""
+        return self._mlp(self.transition, np.concatenate([h, self.encode(x)], -1))
 
     def read(self, h):
-        """Outputs (…, o) in the states h (…, n), float32, in the task's own units."""
-        return self._mlp(self.weights[1], h) / self.coding.unit
+        """Outputs (…, o), not rounded, in the states h (…, n)."""
+        return self._mlp(self.readout, h)
 
     def states(self, x):
-        """Hidden states (N, T, n) on the sequences x (N, T, inputs)."""
-        h, out = np.broadcast_to(self.start, (len(x), self.shape.hidden)), []
+        """Hidden states h_1 … h_T (N, T, n) on the sequences x (N, T, inputs)."""
+        x = as_array("x", x, 3)
+        h, states = np.broadcast_to(self.start, (len(x), self.size)), []
         for t in range(x.shape[1]):
             h = self.step(h, x[:, t])
-            out.append(h)
-        return np.stack(out, 1)
+            states.append(h)
+        return np.stack(states, 1)
+
+    def outputs(self, x):
+        """Outputs (N, T, o), not rounded, on the sequences x (N, T, inputs)."""
+        return self.read(self.states(x))
 
     def __call__(self, x):
-        """Rounded outputs (N, T, o), int64, on the sequences x (N, T, inputs)."""
-        return np.concatenate(
-            [np.rint(self.read(self.states(part))) for part in np.array_split(x, -(-len(x) // 4096))]
-        ).astype(int)
+        """Answers (N, T, o), the outputs rounded, int64, to the sequences x (N, T, inputs)."""
+        parts = np.array_split(x, -(-len(x) // PART))
+        return np.concatenate([np.rint(self.outputs(part)).astype(np.int64) for part in parts])
+
+    def change(self, A, shift=0.0):
+        """The same function with hidden states A h + shift, for an invertible A (n, n): the affine symmetry."""
+        inverse = np.linalg.inv(A)
+        shift = np.zeros(self.size) + shift
+
+        def undo(layers):
+            (W, b), *rest = layers
+            W = np.concatenate([W[:, : self.size] @ inverse, W[:, self.size :]], 1)
+            return [(W, b - W[:, : self.size] @ shift), *rest]
+
+        *first, (W, b) = undo(self.transition)
+        transition = (*first, (A @ W, A @ b + shift))
+        return replace(self, transition=transition, readout=tuple(undo(self.readout)), start=A @ self.start + shift)
 
 
-@dataclass(frozen=True)
-class Lesson:
-    """What `learn` returns.
+def network(stack, member, x_unit=1.0, y_unit=1.0, alphabet=None):
+    """One member of a `kernels.rnn.Recurrent` as a `Network` on plain inputs and outputs, in float64.
 
-    Attributes:
-        net: a `Net`, or None.
-        errors: share of wrong sequences among fresh ones.
-        rung: where on the ladder it was found.
+    The stack saw inputs x / x_unit (or one-hot vectors of the `alphabet`) and learned targets y / y_unit; the units go into
+    the weights. Hidden states are multiplied by x_unit too, so that reading a 1 moves them as far as it would in a network
+    trained on plain inputs.
     """
-
-    net: Net | None
-    errors: float
-    rung: int
-
-
-def wrong(net, x, y):
-    """Sequences x (N, T, inputs) that the network does not get entirely right, a mask (N,)."""
-    return (net(x) != y).any((1, 2))
-
-
-def polish(stack, x, y, iterations):
-    """Levenberg-Marquardt on one network in float64: sequences x (S, T, d), targets y (S, T, o). Returns the network.
-
-    Adam leaves a small network near an exact solution; this goes all the way, since the residuals can be zero. The Jacobian
-    is taken by differences: a stack whose members each have one parameter moved.
-    """
-    x, y, theta, damping, move = x.double(), y.double(), stack.theta.double(), 1e-3, 1e-7
-
-    def residuals(thetas):  # (members, parameters) -> (members, residuals)
-        return (replace(stack, theta=thetas.flatten(), members=len(thetas))(x) - y).flatten(1)
-
-    r, moves = residuals(theta[None])[0], move * torch.eye(len(theta), dtype=theta.dtype)
-    for _ in range(iterations):
-        J = torch.cat([residuals(theta + part) - r for part in moves.split(64)]).T / move
-        normal, slope = J.T @ J, J.T @ r
-        scale = normal.diagonal().clamp_min(1e-9 * float(normal.diagonal().max()) + 1e-30)
-        for _ in range(5):  # raise the damping until the step helps
-            trial = theta - torch.linalg.solve_ex(normal + torch.diag(damping * scale), slope)[0]
-            left = residuals(trial[None])[0]
-            if left.square().sum() < r.square().sum():
-                break
-            damping *= 10
-        else:
-            break
-        gain = 1 - float(left.square().sum() / r.square().sum())
-        theta, r, damping = trial, left, max(damping / 10, 1e-12)
-        if gain < 1e-3 or r.square().mean() < 1e-13:
-            break
-    return replace(stack, theta=theta.float())
-
-
-def climb(task, shape, sample, *, one_hot=True, seed=0):
-    """Train one rung.
-
-    Args:
-        task: the task.
-        shape: a `Shape`.
-        sample: function of k giving fresh sequences (x, y); 0 is the test, k > 0 is for the k-th chunk.
-        one_hot: whether small alphabets are read as one-hot vectors.
-        seed: of the start.
-
-    Returns:
-        The best network and its share of wrong test sequences (1 where none was tested).
-    """
-    rng, tests, (x, y) = np.random.default_rng([seed, 1]), sample(0), sample(1)
-    code = coding(task, y, one_hot, not shape.width)
-    stack = random_recurrent(shape.members, *shape.layers(code.inputs, y.shape[2]), seed=seed)
-    lengths = [2, 3, 5] * shape.short + [task.T] * shape.chunks
-    best, share = None, 1.0
-    for chunk, length in enumerate(lengths):
-        inputs, targets = (torch.from_numpy(part) for part in (code.encode(x), (y * code.unit).astype(np.float32)))
-        falling = lambda t, c=chunk: 1 - 0.97 * (c + t / shape.chunk) / len(lengths)  # noqa: E731
-        problem = Sequences(stack, inputs[:, :length], targets[:, :length], batch=96, seed=seed + chunk)
-        run = train(problem, Adam(shape.rate, clip=1.0, schedule=falling), shape.chunk)
-        losses, order = run.losses[-1].sort()
-        stack = run.model.stack.select(order[: max(2, round(0.6 * stack.members))])
-        ready = length == task.T and losses[0] < 0.01 * targets.var()
-        for member in range(min(shape.candidates, stack.members) if ready else 0):
-            net = Net(stack.select(torch.tensor([member])), code, shape)
-            for attempt in range(shape.polishes + 1):
-                missed = np.flatnonzero(wrong(net, x[:4096], y[:4096]))
-                missed = missed if len(missed) else np.flatnonzero(wrong(net, x, y))
-                if len(missed) < 0.01 * len(x):
-                    errors = wrong(net, *tests).mean()
-                    best, share = (net, errors) if errors < share else (best, share)
-                    if share == 0:
-                        return best, share
-                if attempt < shape.polishes:
-                    few = np.concatenate([rng.choice(len(x), 256), rng.choice(missed, 256) if len(missed) else missed])
-                    net = replace(net, stack=polish(net.stack, inputs[few], targets[few], shape.iterations))
-        if shape.hard:
-            x, y = sample(chunk + 2)
-            missed = np.flatnonzero(wrong(Net(stack.select(torch.tensor([0])), code, shape), x, y))
-            if len(missed):
-                rows = np.concatenate([np.arange(len(x) // 2), rng.choice(missed, len(x) // 2)])
-                x, y = x[rows], y[rows]
-    return best, share
-
-
-def learn(task, *, seed=0, one_hot=True, ladder=(AFFINE, *LADDER), pool=32768, progress=iter):
-    """Climb the ladder until a network makes no error on `pool` fresh sequences.
-
-    Args:
-        task: the task.
-        seed: of data and starts.
-        one_hot: whether small alphabets are read as one-hot vectors.
-        ladder: shapes in order.
-        pool: sequences to learn from, and fresh ones to be tested on.
-        progress: a wrapper for the iterable of rungs.
-
-    Returns:
-        A `Lesson`: the first network with no error, or the best one if it is wrong on less than 1 % of sequences.
-    """
-    check("seed", seed, int, low=0)
-    check("pool", pool, int, low=512)
-    lesson = Lesson(None, 0.01, 0)
-    for rung, shape in enumerate(progress(ladder)):
-        net, share = climb(
-            task, shape, lambda k, r=rung: task.sample(pool, [seed, r, k]), one_hot=one_hot, seed=seed + 1000 * rung
-        )
-        if share < lesson.errors:
-            lesson = Lesson(net, float(share), rung)
-        if share == 0:
-            break
-    return lesson
-
-
-def film(task, shape, steps, at, *, seed=0, one_hot=True, pool=8192):
-    """One network while it learns with Adam: of `shape.members` starts the one that ends with the smallest loss.
-
-    Returns:
-        [(step, `Net`), …] at the steps `at`.
-    """
-    check("steps", steps, int, low=1)
-    x, y = task.sample(pool, [seed, 0, 1])
-    code = coding(task, y, one_hot, not shape.width)
-    stack = random_recurrent(shape.members, *shape.layers(code.inputs, y.shape[2]), seed=seed)
-    inputs, targets = torch.from_numpy(code.encode(x)), torch.from_numpy((y * code.unit).astype(np.float32))
-    optimiser = Adam(shape.rate, clip=1.0, schedule=lambda t: 1 - 0.97 * t / steps)
-    problem = Sequences(stack, inputs, targets, batch=96, seed=seed)
-    run = train(problem, optimiser, steps, at=at, record=lambda step, model: (step, model.stack))
-    best = run.losses[-1].argmin().reshape(1)
-    return [(step, Net(stack.select(best), code, shape)) for step, stack in run.records]
+    transition, readout = ([(W[member].double().cpu().numpy(), b[member].double().cpu().numpy()) for W, b in part]
+                           for part in stack.layers())  # fmt: skip
+    n = stack.transition[-1]
+    (W, b), *rest = transition
+    transition = [(np.concatenate([W[:, :n], W[:, n:] / x_unit], 1), b), *rest]
+    *rest, (W, b) = readout
+    readout = (*rest, (W * y_unit, b * y_unit))
+    net = Network(tuple(transition), readout, activation=stack.activation, alphabet=alphabet)
+    return net.change(x_unit * np.eye(n)) if x_unit != 1 else net

@@ -4,13 +4,18 @@ Printed text is run only after its syntax tree has been found to hold nothing bu
 """
 
 import ast
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from .expressions import evaluate, leaves, names, text
+from .expressions import evaluate, leaves, names, rename, text
 
 KINDS = ("affine", "formula", "template", "table")
+
+
+def symbols(inputs):
+    """What programs call the symbols of a step: x, or x0, x1."""
+    return ("x",) if inputs == 1 else tuple(f"x{i}" for i in range(inputs))
 
 
 @dataclass(frozen=True)
@@ -18,7 +23,7 @@ class Program:
     """A program that reads symbols and answers, step by step.
 
     Attributes:
-        kind: "affine", "formula", "template" or "table".
+        kind: how it was found: one of `KINDS`, or the paper's "linear", "Boolean" and "integer".
         inputs: names of the symbols of a step.
         start: first values of the variables it keeps: {name: number}.
         steps: ((name, expression), …), in order; a name in `outputs` or, for the next value of a variable v, "next_v".
@@ -31,44 +36,59 @@ class Program:
     start: dict
     steps: tuple
     outputs: tuple
-    tables: dict
+    tables: dict = field(default_factory=dict)
 
-    def __call__(self, x):
-        """Answers (N, T, outputs), int64, to x (N, T, inputs): the interpreter."""
+    def trace(self, x):
+        """The value of every name in `steps` after each symbol of x (N, T, inputs): {name: (N, T)}, int64."""
+        x = np.asarray(x).astype(np.int64)
         values = {name: np.full(len(x), v) for name, v in self.start.items()}
         values |= {name: np.array(table) for name, table in self.tables.items()}
-        answers = []
+        seen = {name: np.empty(x.shape[:2], np.int64) for name, _ in self.steps}
         for t in range(x.shape[1]):
             values |= dict(zip(self.inputs, x[:, t].T, strict=True))
             for name, expression in self.steps:
-                values[name] = evaluate(expression, values)
-            answers.append(np.stack([np.broadcast_to(values[name], len(x)) for name in self.outputs], 1))
+                values[name] = seen[name][:, t] = evaluate(expression, values)
             values |= {name: values[f"next_{name}"] for name in self.start}
-        return np.stack(answers, 1)
+        return seen
+
+    def __call__(self, x):
+        """Answers (N, T, outputs), int64, to x (N, T, inputs): the interpreter."""
+        seen = self.trace(x)
+        return np.stack([seen[name] for name in self.outputs], 2)
 
     @property
     def leaves(self):
         """Names and numbers in its expressions."""
         return sum(leaves(expression) for _, expression in self.steps)
 
+    @property
+    def updates(self):
+        """What each variable becomes, as Python: {variable: text}."""
+        return {name[5:]: text(expression) for name, expression in self.steps if name.startswith("next_")}
+
     def text(self):
-        """The program as Python: f(xs) maps a list of symbols (or of tuples) to the list of answers (or of tuples)."""
-        steps, later = list(self.steps), []
-        for name, expression in self.steps:  # a next value that nothing else reads goes into the last line
-            used = any(name in names(other) for _, other in self.steps)
-            if name.startswith("next_") and not used:
-                steps.remove((name, expression))
-                later.append((name[5:], text(expression)))
-            elif name.startswith("next_"):
-                later.append((name[5:], name))
-        later = [(name, value) for name, value in later if name != value]
+        """The program as Python: f(xs) maps a list of symbols (or of tuples) to the list of answers (or of tuples).
+
+        All variables change at once, at the end of a step; before the answers where these read new values only.
+        """
         lines = ["def f(xs):"] + [f"    {name} = {table}" for name, table in self.tables.items()]
         if self.start:
             lines.append(f"    {', '.join(self.start)} = {', '.join(map(str, self.start.values()))}")
         lines += ["    ys = []", f"    for {', '.join(self.inputs)} in xs:"]
-        lines += [f"        {name} = {text(expression)}" for name, expression in steps]
-        if later:
-            lines.append(f"        {', '.join(n for n, _ in later)} = {', '.join(v for _, v in later)}")
+        new = {f"next_{name}": name for name in self.start}
+        answers = [(name, expression) for name, expression in self.steps if name not in new]
+        early = self.steps[-len(answers) :] == tuple(answers) and not any(names(e) & set(self.start) for _, e in answers)
+        before, now, later = [], [], []
+        for name, expression in self.steps:
+            inside = any(name in names(e) for other, e in self.steps if not (early and other in self.outputs))
+            if name in new and not inside:  # what nothing else in the step reads goes into one assignment
+                later.append((new[name], text(expression)))
+            else:
+                (before if name in new or not early else now).append((name, text(rename(expression, new if early else {}))))
+                later += [(new[name], name)] if name in new else []
+        later = [(name, value) for name, value in later if name != value]
+        update = [(", ".join(name for name, _ in later), ", ".join(value for _, value in later))] if later else []
+        lines += [f"        {name} = {value}" for name, value in [*before, *update, *now]]
         answer = self.outputs[0] if len(self.outputs) == 1 else f"({', '.join(self.outputs)})"
         return "\n".join([*lines, f"        ys.append({answer})", "    return ys", ""])
 
@@ -126,8 +146,8 @@ METHODS = {"append", "count", "index"}
 NODES = (
     ast.Module, ast.FunctionDef, ast.arguments, ast.arg, ast.Assign, ast.For, ast.Expr, ast.Return, ast.Name, ast.Load,
     ast.Store, ast.Constant, ast.Tuple, ast.List, ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.FloorDiv, ast.Mod, ast.UnaryOp,
-    ast.USub, ast.Compare, ast.Lt, ast.Eq, ast.NotEq, ast.In, ast.IfExp, ast.Call, ast.Attribute, ast.Subscript, ast.Slice,
-    ast.ListComp, ast.GeneratorExp, ast.comprehension,
+    ast.USub, ast.BitXor, ast.BitAnd, ast.BitOr, ast.Compare, ast.Lt, ast.Gt, ast.Eq, ast.NotEq, ast.In, ast.IfExp, ast.Call,
+    ast.Attribute, ast.Subscript, ast.Slice, ast.ListComp, ast.GeneratorExp, ast.comprehension,
 )  # fmt: skip
 
 

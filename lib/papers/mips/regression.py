@@ -2,13 +2,11 @@
 
 Three regressions, tried in the authors' order, the first program that is right on all given sequences wins: linear (least
 squares, rounded), Boolean (clusters of hidden states become bits, the permutation with the shortest text wins) and integer
-(all expressions of up to six symbols). A `Program` holds expressions as Python text and is run by `evaluate`, an interpreter
-that knows whole numbers and nothing else.
+(all expressions of up to six symbols). Programs update the state variables a, b, c, … and answer from their new values.
 """
 
-import ast
-import operator
 from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import permutations, product
 from string import ascii_lowercase
 
@@ -16,123 +14,19 @@ import numpy as np
 from sklearn.cluster import KMeans
 
 from ...checks import check
-from .lattice import Table, best_lattice, label, transitions
+from .expressions import OPERATORS, evaluate, linear, rename, text
+from .lattice import Lattice, Table, best_lattice, label, transitions
 from .normal import normalise
-
-# --- programs
-
-BINARY = {
-    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Mod: operator.mod,
-    ast.BitXor: operator.xor, ast.BitAnd: operator.and_, ast.BitOr: operator.or_,
-}  # fmt: skip
-COMPARE = {ast.Gt: operator.gt, ast.Lt: operator.lt, ast.Eq: operator.eq}
+from .programs import Program, symbols
+from .tasks import wrong
 
 
-def evaluate(text, values):
-    """The value of an expression on whole numbers or int64 arrays.
-
-    Args:
-        text: names, whole constants, + - * % ^ & |, one comparison > < == or `in (…)`, abs(…) and int(…); nothing else.
-        values: dict of name to whole number or array.
-
-    Raises:
-        ValueError: for anything else, before any of it is run.
-    """
-
-    def value(node):
-        match node:
-            case ast.Constant(value=int()) if not isinstance(node.value, bool):
-                return node.value
-            case ast.Name() if node.id in values:
-                return values[node.id]
-            case ast.UnaryOp(op=ast.USub()):
-                return -value(node.operand)
-            case ast.BinOp() if type(node.op) in BINARY:
-                return BINARY[type(node.op)](value(node.left), value(node.right))
-            case ast.Compare(ops=[op], comparators=[right]) if type(op) in COMPARE:
-                return np.multiply(COMPARE[type(op)](value(node.left), value(right)), 1)
-            case ast.Compare(ops=[ast.In()], comparators=[ast.Tuple()]):
-                left = value(node.left)
-                return np.multiply(sum(np.equal(left, value(item)) for item in node.comparators[0].elts), 1)
-            case ast.Call(func=ast.Name(id="abs" | "int"), args=[arg], keywords=[]):
-                return abs(value(arg)) if node.func.id == "abs" else value(arg)
-        raise ValueError(f"text = {text!r}: expected whole numbers, arithmetic and the names {sorted(values)}")
-
-    try:
-        tree = ast.parse(text, mode="eval")
-    except SyntaxError as error:
-        raise ValueError(f"text = {text!r}: expected an expression ({error.msg})") from error
-    return value(tree.body)
-
-
-@dataclass(frozen=True)
-class Program:
-    """A loop over a sequence: read the inputs, update all state variables at once, write outputs from the new values.
-
-    Attributes:
-        start: first values of the state variables a, b, c, …, whole numbers.
-        updates: one expression for each, in the state variables and the inputs x (or x0, x1, …).
-        outputs: expressions in the state variables.
-        inputs: numbers read at each step.
-    """
-
-    start: tuple
-    updates: tuple
-    outputs: tuple
-    inputs: int = 1
-
-    @property
-    def states(self):
-        return tuple(ascii_lowercase[: len(self.start)])
-
-    @property
-    def names(self):
-        return names(self.inputs)
-
-    @property
-    def text(self):
-        """The program as a Python function of a list, of numbers or of tuples if there are several a step."""
-        outputs = self.outputs[0] if len(self.outputs) == 1 else f"({', '.join(self.outputs)})"
-        lines = ["def f(xs):", f"    {', '.join(self.states)} = {', '.join(map(str, self.start))}", "    ys = []",
-                 f"    for {', '.join(self.names)} in xs:", f"        {', '.join(self.states)} = {', '.join(self.updates)}",
-                 f"        ys.append({outputs})", "    return ys"]  # fmt: skip
-        return "\n".join(lines) + "\n"
-
-    def run(self, x):
-        """State variables (S, T, k) and outputs (S, T, o) after each step, int64, on the whole numbers x (S, T, d)."""
-        x = np.asarray(x).astype(np.int64)
-        values = {name: np.full(len(x), start) for name, start in zip(self.states, self.start, strict=True)}
-        states, written = [], []
-        for t in range(x.shape[1]):
-            given = values | dict(zip(self.names, x[:, t].T, strict=True))
-            new = [np.broadcast_to(evaluate(text, given), len(x)) for text in self.updates]
-            values = dict(zip(self.states, new, strict=True))
-            states.append(np.stack(new, 1))
-            written.append(np.stack([np.broadcast_to(evaluate(text, values), len(x)) for text in self.outputs], 1))
-        return np.stack(states, 1), np.stack(written, 1)
-
-    def __call__(self, x):
-        """Outputs (S, T, o) int64 on the sequences x (S, T, d)."""
-        return self.run(x)[1]
-
-    def wrong(self, x, y):
-        """How many of the sequences x (S, T, d) it does not answer by y (S, T, o) throughout."""
-        return int((self(x) != np.asarray(y)).any((1, 2)).sum())
-
-
-def names(inputs):
-    """What programs call the numbers read at a step: x, or x0, x1, …."""
-    return ("x",) if inputs == 1 else tuple(f"x{i}" for i in range(inputs))
-
-
-def _sum(coefficients, variables, constant):
-    """Text of a linear expression with whole coefficients."""
-    text = ""
-    for k, name in [*zip(coefficients, variables, strict=True), (constant, "")]:
-        if k:
-            size = str(abs(k)) if not name else name if abs(k) == 1 else f"{abs(k)} * {name}"
-            text += (f" {'-' if k < 0 else '+'} " if text else "-" if k < 0 else "") + size
-    return text or "0"
+def _program(kind, start, updates, outputs, inputs):
+    """The `Program` whose states a, b, c, … begin at `start` and become `updates`; `outputs` are read from the new ones."""
+    states, answers = ascii_lowercase[: len(start)], ["y"] if len(outputs) == 1 else [f"y{i}" for i in range(len(outputs))]
+    new = {name: f"next_{name}" for name in states}
+    steps = [*zip(new.values(), updates, strict=True), *zip(answers, (rename(e, new) for e in outputs), strict=True)]
+    return Program(kind, symbols(inputs), dict(zip(states, map(int, start), strict=True)), tuple(steps), tuple(answers))
 
 
 # --- linear
@@ -146,27 +40,29 @@ def linear_program(table, start):
 
     def fit(given, wanted, variables):
         design = np.concatenate([given, np.ones((len(given), 1))], 1)
-        whole = np.round(np.linalg.lstsq(design, wanted, rcond=None)[0]).astype(np.int64).T
-        return tuple(_sum(row[:-1].tolist(), variables, int(row[-1])) for row in whole)
+        whole = np.round(np.linalg.lstsq(design, wanted, rcond=None)[0]).astype(np.int64).T.tolist()
+        return [linear(zip(row, (*variables, 1), strict=True)) for row in whole]
 
-    states, read = tuple(ascii_lowercase[: table.current.shape[1]]), names(table.inputs.shape[1])
+    n, d = table.current.shape[1], table.inputs.shape[1]
     before, after = np.concatenate([table.previous - start, table.inputs], 1), table.current - start
-    return Program((0,) * len(states), fit(before, after, (*states, *read)), fit(after, table.outputs, states), len(read))
+    states = tuple(ascii_lowercase[:n])
+    updates = fit(before, after, (*states, *symbols(d)))
+    return _program("linear", (0,) * n, updates, fit(after, table.outputs, states), d)
 
 
 def affine_program(net):
-    """The program that an affine `Network` in whole numbers is, its entries rounded: in observer form, at once."""
-    W, U, b, V, c = (np.round(part).astype(np.int64).tolist() for part in net.weights())
-    states, read = tuple(ascii_lowercase[: net.size]), names(len(U[0]))
-    updates = tuple(_sum(w + u, (*states, *read), k) for w, u, k in zip(W, U, b, strict=True))
-    outputs = tuple(_sum(v, states, k) for v, k in zip(V, c, strict=True))
-    return Program(tuple(np.round(net.start).astype(int).tolist()), updates, outputs, len(read))
+    """The `Program` that an affine `Network` in whole numbers is, its entries rounded: in observer form, at once."""
+    W, U, b, V, c = (np.round(part).astype(np.int64).tolist() for part in net.weights)
+    states, read = tuple(ascii_lowercase[: net.size]), symbols(len(U[0]))
+    updates = [linear(zip((*w, *u, k), (*states, *read, 1), strict=True)) for w, u, k in zip(W, U, b, strict=True)]
+    outputs = [linear(zip((*v, k), (*states, 1), strict=True)) for v, k in zip(V, c, strict=True)]
+    return _program("linear", np.round(net.start), updates, outputs, len(read))
 
 
 # --- Boolean
 
 
-def boolean_text(truth, variables):
+def boolean_expression(truth, variables):
     """The shorter text of a Boolean function: disjunctive normal form, or, if symmetric, a chain of ^ or a test of the sum.
 
     Args:
@@ -177,25 +73,30 @@ def boolean_text(truth, variables):
     index = np.arange(len(truth))
     used = [i for i in range(len(variables)) if (truth != truth[index ^ (1 << i)]).any()]
     if not used:
-        return str(int(truth[0]))
+        return int(truth[0])
     index = np.arange(1 << len(used))
     small = truth[sum(((index >> j) & 1) << i for j, i in enumerate(used))]
     named = [variables[i] for i in used]
-    terms = [" & ".join(v if (i >> j) & 1 else f"(1 - {v})" for j, v in enumerate(named)) for i in index[small == 1]]
-    texts = [" | ".join(terms)]
+    terms = [_chain("&", [v if (i >> j) & 1 else ("-", 1, v) for j, v in enumerate(named)]) for i in index[small == 1]]
+    found = [_chain("|", terms)]
     ones = sum((index >> j) & 1 for j in range(len(used)))
     by_sum = [set(small[ones == k].tolist()) for k in range(len(used) + 1)]
     if all(len(values) == 1 for values in by_sum):
         true = [k for k, values in enumerate(by_sum) if values == {1}]
-        total = " + ".join(named)
+        total = _chain("+", named)
         if true == list(range(1, len(used) + 1, 2)):
-            texts.append(" ^ ".join(named))
+            found.append(_chain("^", named))
         if true == list(range(true[0], len(used) + 1)):
-            texts.append(f"int({total} > {true[0] - 1})")
+            found.append((">", total, true[0] - 1))
         if true == list(range(len(true))):
-            texts.append(f"int({total} < {len(true)})")
-        texts.append(f"int({total} in {tuple(true)})")
-    return min(texts, key=len)
+            found.append(("<", total, len(true)))
+        found.append(("in", total, *true))
+    return min(found, key=lambda e: len(text(e)))
+
+
+def _chain(operator, parts):
+    """The parts joined by an operator, from left to right."""
+    return reduce(lambda left, right: (operator, left, right), parts)
 
 
 def _codings(clusters):
@@ -230,8 +131,8 @@ def boolean_program(previous, inputs, current, outputs, start, bits, *, seed=0):
     means = KMeans(count, n_init=10, random_state=seed).fit(h)
     before, after = means.predict(previous), means.predict(current)
     symbol = inputs.astype(int) @ (1 << np.arange(reads))
-    rows, values = np.unique(np.stack([before, symbol, after], 1), axis=0), np.unique(
-        np.concatenate([after[:, None], outputs.astype(int)], 1), axis=0)  # fmt: skip
+    rows = np.unique(np.stack([before, symbol, after], 1), axis=0)
+    values = np.unique(np.concatenate([after[:, None], outputs.astype(int)], 1), axis=0)
     if len(np.unique(rows[:, :2], axis=0)) < len(rows) or len(np.unique(values[:, 0])) < len(values):
         return None
     code = _codings(count)  # (ways, clusters)
@@ -242,26 +143,28 @@ def boolean_program(previous, inputs, current, outputs, start, bits, *, seed=0):
     shown = np.zeros((len(code), outputs.shape[1], count), np.int8)
     for i in range(outputs.shape[1]):
         shown[ways, i, code[:, values[:, 0]]] = values[:, 1 + i]
-    states = tuple(ascii_lowercase[:bits])
-    texts = []
-    for functions, variables in ((truth, (*states, *names(reads))), (shown, states)):
+    states, lengths, found = tuple(ascii_lowercase[:bits]), 0, []
+    for functions, variables in ((truth, (*states, *symbols(reads))), (shown, states)):
         unique, where = np.unique(functions.reshape(-1, functions.shape[2]), axis=0, return_inverse=True)
-        texts.append(
-            np.array([boolean_text(f, variables) for f in unique], dtype=object)[where.reshape(functions.shape[:2])]
-        )
-    lengths = sum(np.vectorize(len)(part).sum(1) for part in texts)
+        where = where.reshape(functions.shape[:2])
+        expressions = [boolean_expression(f, variables) for f in unique]
+        lengths = lengths + np.array([len(text(e)) for e in expressions])[where].sum(1)
+        found.append((expressions, where))
     best = lengths.argmin()
     first = code[best, np.linalg.norm(means.cluster_centers_ - start, axis=1).argmin()]
-    return Program(tuple(int(first >> i & 1) for i in range(bits)), tuple(texts[0][best]), tuple(texts[1][best]), reads)
+    updates, answers = ([expressions[i] for i in where[best]] for expressions, where in found)
+    return _program("Boolean", [first >> i & 1 for i in range(bits)], updates, answers, reads)
 
 
 # --- integer
 
 UNARY = {
-    "({} + 1)": lambda a: a + 1, "({} - 1)": lambda a: a - 1, "(-{})": lambda a: -a, "int({} > 0)": lambda a: 1 * (a > 0),
-    "int({} == 0)": lambda a: 1 * (a == 0), "abs({})": abs, "({} + 100)": lambda a: a + 100, "({} - 100)": lambda a: a - 100,
+    "+1": lambda e: ("+", e, 1), "-1": lambda e: ("-", e, 1), "neg": lambda e: ("neg", e), "> 0": lambda e: (">", e, 0),
+    "== 0": lambda e: ("==", e, 0), "abs": lambda e: ("abs", e), "+100": lambda e: ("+", e, 100),
+    "-100": lambda e: ("-", e, 100),
 }  # fmt: skip
-PAIRS = {"({} + {})": operator.add, "({} - {})": operator.sub, "({} * {})": operator.mul, "({} % {})": operator.mod}
+PAIRS = ("+", "-", "*", "%")
+CONSTANTS = (3, 4)
 SYMBOLS = 6  # of an expression, each leaf and each operation one
 ROWS = 25  # of the table that an expression is held against
 CHUNK = 4_000_000  # numbers evaluated at once
@@ -290,52 +193,43 @@ def integer_expressions(given, wanted, variables):
         given: (R, v) whole numbers; wanted: (R, k); variables: v names.
 
     Returns:
-        A list of k texts, None where there is no such expression.
+        A list of k expressions, None where there is none.
     """
     given, wanted = np.asarray(given, dtype=np.int64), np.asarray(wanted, dtype=np.int64)
     found, known, bank = [None] * wanted.shape[1], set(), {}
-
-    def take(values, text):
-        """Note which wanted columns the rows of `values` answer; text(i) is the i-th expression."""
-        for k, column in enumerate(wanted.T):
-            if found[k] is None and (hits := np.flatnonzero((values == column).all(1))).size:
-                found[k] = text(hits[0])
-
     for length in range(1, SYMBOLS + 1):
-        values, texts = [], []
+        values, expressions = [], []
 
-        def level(block, text, values=values, texts=texts, last=length == SYMBOLS):
-            take(block, text)
+        def level(block, expression, values=values, expressions=expressions, last=length == SYMBOLS):
+            """Note which wanted columns the rows of `block` answer; expression(i) is the i-th, kept if it is new."""
+            for k, column in enumerate(wanted.T):
+                if found[k] is None and (hits := np.flatnonzero((block == column).all(1))).size:
+                    found[k] = expression(hits[0])
             if not last:
                 fresh = _new(block, known)
                 values.append(block[fresh])
-                texts.extend(text(i) for i in fresh)
+                expressions.extend(expression(i) for i in fresh)
 
         if length == 1:
-            level(np.concatenate([given.T, np.full((2, len(given)), [[3], [4]])]), [*variables, "3", "4"].__getitem__)
+            constants = np.repeat(np.array(CONSTANTS)[:, None], len(given), 1)
+            level(np.concatenate([given.T, constants]), (*variables, *CONSTANTS).__getitem__)
         else:
-            below, words = bank[length - 1]
-            for form, f in UNARY.items():
-                level(f(below), lambda i, form=form, words=words: form.format(words[i]))
+            below, short = bank[length - 1]
+            for form in UNARY.values():
+                level(evaluate(form("e"), {"e": below}), lambda i, form=form, short=short: form(short[i]))
             for left in range(1, length - 1):
                 (A, first), (B, second) = bank[left], bank[length - 1 - left]
                 size = max(1, CHUNK // max(1, B.size))
-                for form, f in PAIRS.items():
-                    use = np.flatnonzero((B != 0).all(1)) if "%" in form else np.arange(len(B))
+                for op in PAIRS:
+                    use = np.flatnonzero((B != 0).all(1)) if op == "%" else np.arange(len(B))
                     for at in range(0, len(A) if len(use) else 0, size):
-                        block = f(A[at : at + size, None], B[None, use]).reshape(-1, len(given))
-                        level(block, lambda i, at=at, form=form, first=first, second=second, use=use:
-                              form.format(first[at + i // len(use)], second[use[i % len(use)]]))  # fmt: skip
-        if all(found):
+                        block = OPERATORS[op](A[at : at + size, None], B[None, use]).reshape(-1, len(given))
+                        level(block, lambda i, at=at, op=op, first=first, second=second, use=use:
+                              (op, first[at + i // len(use)], second[use[i % len(use)]]))  # fmt: skip
+        if all(e is not None for e in found):
             break
-        bank[length] = (np.concatenate(values), texts) if values else (np.zeros((0, len(given)), np.int64), [])
-    return [text[1:-1] if text and text[0] == "(" and _closes(text) else text for text in found]
-
-
-def _closes(text):
-    """Whether the bracket that opens a text closes at its end."""
-    depth = np.cumsum([(c == "(") - (c == ")") for c in text])
-    return (depth[:-1] > 0).all()
+        bank[length] = (np.concatenate(values), expressions) if values else (np.zeros((0, len(given)), np.int64), [])
+    return found
 
 
 def _first_rows(keys, values):
@@ -349,13 +243,13 @@ def _first_rows(keys, values):
 
 def integer_program(table, start):
     """Expressions for (z, x) -> z' and z' -> y on the table's first 25 distinct rows; a `Program`, or None."""
-    states, read = tuple(ascii_lowercase[: table.current.shape[1]]), names(table.inputs.shape[1])
+    states, d = tuple(ascii_lowercase[: table.current.shape[1]]), table.inputs.shape[1]
     outputs = integer_expressions(*_first_rows(table.current, table.outputs), states)
-    if not all(outputs):
+    if None in outputs:
         return None
     before = np.concatenate([table.previous, table.inputs], 1)
-    updates = integer_expressions(*_first_rows(before, table.current), (*states, *read))
-    return Program(tuple(map(int, start)), tuple(updates), tuple(outputs), len(read)) if all(updates) else None
+    updates = integer_expressions(*_first_rows(before, table.current), (*states, *symbols(d)))
+    return None if None in updates else _program("integer", start, updates, outputs, d)
 
 
 # --- the whole road
@@ -363,23 +257,21 @@ def integer_program(table, start):
 
 @dataclass(frozen=True)
 class Solution:
-    """What `solve` found.
+    """What `regress` found.
 
     Attributes:
-        method: "linear", "Boolean" or "integer"; None if no program was right.
-        program: the `Program`, or None.
+        program: the `Program`, of kind "linear", "Boolean" or "integer"; None if none was right.
         finder: which finder's lattice, "linear" or "GCD"; None without a lattice.
         lattice, table: the `Lattice` and its `Table`, or None.
     """
 
-    method: str | None
     program: Program | None
     finder: str | None
-    lattice: object
+    lattice: Lattice | None
     table: Table | None
 
 
-def solve(hidden, inputs, outputs, start=None, *, seed=0):
+def regress(hidden, inputs, outputs, start=None, *, seed=0):
     """From hidden states to a program, as the paper does it.
 
     Args:
@@ -402,31 +294,29 @@ def solve(hidden, inputs, outputs, start=None, *, seed=0):
 
     def candidates():
         if lattice:
-            yield from (("linear", linear_program(table, z)) for z in first)
+            yield from (linear_program(table, z) for z in first)
         if set(np.unique(whole)) <= {0, 1} and set(np.unique(wanted)) <= {0, 1}:
             some = [part[:1000] for part in rows]
-            yield from (("Boolean", boolean_program(*some, start, bits, seed=seed)) for bits in (n, n + 1) if bits <= 3)
+            yield from (boolean_program(*some, start, bits, seed=seed) for bits in (n, n + 1) if bits <= 3)
         if lattice and n <= 2 and n + whole.shape[2] <= 6:
             top = table.current.max(0)
             for signs in product((False, True), repeat=n):
                 turned = integer_program(table.mirrored(signs), first[0])
                 if turned:
                     starts = np.unique([np.where(signs, top - z, z) for z in first], axis=0)
-                    yield from (("integer", replace(turned, start=tuple(z.tolist()))) for z in starts)
+                    yield from (replace(turned, start=dict(zip(turned.start, z, strict=True))) for z in starts.tolist())
 
-    for method, program in candidates():
-        if program is not None and not program.wrong(whole, wanted):
-            return Solution(method, program, finder, lattice, table)
-    return Solution(None, None, finder, lattice, table)
+    right = (program for program in candidates() if program is not None and not wrong(program, whole, wanted).any())
+    return Solution(next(right, None), finder, lattice, table)
 
 
 @dataclass(frozen=True)
-class Road:
+class Distilled:
     """A network on the paper's road, as trained and after the normalizers.
 
     Attributes:
-        stages: the network after each normalizer, dict of name to `Network`.
-        solutions: dict of "trained" and "quantised" to `Solution`.
+        stages: the network after each normalizer, {name: `Network`}.
+        solutions: {"trained": `Solution`, "quantised": `Solution`}.
         right: the same names; whether the program answers all fresh sequences of the task.
         x: the sequences (S, T, d) whose hidden states were read.
     """
@@ -443,11 +333,12 @@ class Road:
     @property
     def program(self):
         """The shorter of the right programs, or None."""
-        return min((self.solutions[k].program for k in self.right if self.right[k]), key=lambda p: len(p.text), default=None)
+        right = [self.solutions[stage].program for stage, is_right in self.right.items() if is_right]
+        return min(right, key=lambda program: len(program.text()), default=None)
 
 
-def road(task, net, *, sequences=2000, fresh=20000, seed=0):
-    """The whole road for a `Network`: only its states and its own rounded outputs on `sequences` sequences are read.
+def distil(task, net, *, sequences=2000, fresh=20000, seed=0):
+    """The whole road for a `Network`: only its states and its own answers on `sequences` sequences are read.
 
     A program counts if it is right on all of `fresh` other sequences of the task.
     """
@@ -455,7 +346,7 @@ def road(task, net, *, sequences=2000, fresh=20000, seed=0):
     tests = task.sample(fresh, [seed, 3])
     stages = normalise(net, x)
     solutions = {
-        k: solve(stages[k].states(x), x, stages[k](x), stages[k].start, seed=seed) for k in ("trained", "quantised")
+        k: regress(stages[k].states(x), x, stages[k](x), stages[k].start, seed=seed) for k in ("trained", "quantised")
     }
-    right = {k: s.program is not None and not s.program.wrong(*tests) for k, s in solutions.items()}
-    return Road(stages, solutions, right, x)
+    right = {k: s.program is not None and not wrong(s.program, *tests).any() for k, s in solutions.items()}
+    return Distilled(stages, solutions, right, x)

@@ -14,10 +14,12 @@ from .expressions import OPERATORS, leaves
 
 COMMUTE = {"+", "*", "==", "!=", "min", "max"}
 LIMIT = 1_000_000  # larger values are not followed
+SIZE = 3  # leaves of the largest expressions that are all built
+MOST = 12_000  # of them, at most
 
 
 class Bank:
-    """All expressions of up to `size` leaves over given leaves, distinct on the rows.
+    """All expressions of up to three leaves over given leaves, distinct on the rows.
 
     Attributes:
         expressions: list of them, shortest first.
@@ -25,24 +27,24 @@ class Bank:
         sizes: leaves of each, (expressions,).
     """
 
-    def __init__(self, leaf_values, rows, *, size=3, most=12000):
+    def __init__(self, leaf_values, rows):
         """`leaf_values` maps names and numbers to arrays (rows,) or numbers."""
         self.weights = np.random.default_rng(0).integers(1, 2**62, rows, dtype=np.uint64)
         self.expressions, self.values, self.sizes, self._known = [], np.zeros((0, rows), np.int64), np.zeros(0, int), set()
         first = [(leaf, np.broadcast_to(np.asarray(v, np.int64), rows)) for leaf, v in leaf_values.items()]
-        self._add([e for e, _ in first], np.stack([v for _, v in first]), 1, most)
-        self._unary(1, most)
-        for total in range(2, size + 1):
+        self._add([e for e, _ in first], np.stack([v for _, v in first]), 1)
+        self._unary(1)
+        for total in range(2, SIZE + 1):
             for left in range(1, total):
-                self._pairs(left, total - left, most)
-            if total < size:
-                self._unary(total, most)
+                self._pairs(left, total - left)
+            if total < SIZE:
+                self._unary(total)
 
     def codes(self, values):
         """A number (…,), uint64, for each row of values; linear, so sums of values have sums of codes."""
         return values.astype(np.uint64) @ self.weights[: values.shape[-1]]
 
-    def _add(self, expressions, values, size, most):
+    def _add(self, expressions, values, size):
         if not len(values):
             return
         fits = (np.abs(values) < LIMIT).all(1)
@@ -50,29 +52,29 @@ class Bank:
         picked = []
         for i in np.flatnonzero(fits):
             code = int(codes[i])
-            if code not in self._known and len(self._known) < most:
+            if code not in self._known and len(self._known) < MOST:
                 self._known.add(code)
                 picked.append(i)
         self.expressions += [expressions(i) if callable(expressions) else expressions[i] for i in picked]
         self.values = np.concatenate([self.values, values[picked]])
         self.sizes = np.concatenate([self.sizes, np.full(len(picked), size)])
 
-    def _unary(self, size, most):
+    def _unary(self, size):
         at = np.flatnonzero(self.sizes == size)
         for op in ("abs", "neg"):
-            self._add([(op, self.expressions[i]) for i in at], OPERATORS[op](self.values[at]), size, most)
+            self._add([(op, self.expressions[i]) for i in at], OPERATORS[op](self.values[at]), size)
 
     def _pair(self, op, first, second, i):
         return (op, self.expressions[first[i // len(second)]], self.expressions[second[i % len(second)]])
 
-    def _pairs(self, left, right, most):
+    def _pairs(self, left, right):
         a, b = np.flatnonzero(self.sizes == left), np.flatnonzero(self.sizes == right)
         constant = (self.values == self.values[:, :1]).all(1) & (self.values[:, 0] > 0)
         for op in ("+", "-", "%", "//", "<", "==", "!=", "min", "max", "*"):
             if op in COMMUTE and left > right:
                 continue
             second = b[constant[b]] if op in ("%", "//") else b
-            if not len(second) or len(self._known) >= most:
+            if not len(second) or len(self._known) >= MOST:
                 continue
             for part in np.array_split(a, -(-len(a) * len(second) // 50_000)):
                 if not len(part):
@@ -81,9 +83,9 @@ class Bank:
                     -1, self.values.shape[1]
                 )
                 make = functools.partial(self._pair, op, part, second)
-                self._add(make, values.astype(np.int64), left + right, most)
+                self._add(make, values.astype(np.int64), left + right)
 
-    def find(self, target, rows=None, deep=True):
+    def find(self, target, rows=None):
         """The shortest expression found whose values are `target` (rows,) on the rows of the mask; None if there is none."""
         rows = np.ones(len(target), bool) if rows is None else rows
         if not rows.any():
@@ -94,7 +96,7 @@ class Bank:
             return self.expressions[exact[0]]
         found = [self._sum(values, target), self._modular(values, target), self._compare(values, target)]
         found = [e for e in found if e is not None]
-        if not found and deep:
+        if not found:
             found = [e for e in [self._guarded(values, target)] if e is not None]
         return min(found, key=leaves, default=None)
 

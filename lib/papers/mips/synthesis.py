@@ -7,8 +7,10 @@ import numpy as np
 from . import affine
 from .labels import choices, predictions
 from .machine import Machine, extract, minimal
-from .programs import Program, Template
+from .programs import Program, Template, symbols
 from .search import Bank
+
+ROWS = 256  # cells of a machine's table that an expression is held against
 
 
 @dataclass(frozen=True)
@@ -21,14 +23,14 @@ class Result:
         labels: what the program's variables mean: {variable: prediction}.
     """
 
-    program: object
+    program: Program | Template | None
     machine: Machine | None
     labels: dict
 
 
-def exact(program, x, y, part=1024):
+def exact(program, x, y):
     """Whether a program answers y to x, first on a small part."""
-    return all(np.array_equal(program(x[rows]), y[rows]) for rows in (slice(part), slice(None)))
+    return all(np.array_equal(program(x[rows]), y[rows]) for rows in (slice(1024), slice(None)))
 
 
 def affine_program(net, x, y):
@@ -43,23 +45,23 @@ def affine_program(net, x, y):
 
 def _formula(machine, group, labels, task, rows):
     """A formula program over the labels in `group`, not yet tested; None if some table has no expression."""
-    states, symbols = rows
+    states, reads = rows
     names = "abc"[: len(group)]
-    xs = ("x", "z")[: task.inputs]
+    xs = symbols(task.inputs)
     numbers = dict.fromkeys([0, 1, 2, task.high, task.high + 1, -task.low, len(machine)])
     leaf = {n: labels[g][states] for n, g in zip(names, group, strict=True)}
-    leaf |= {n: machine.symbols[symbols, i] for i, n in enumerate(xs)} | {k: k for k in numbers if k >= 0}
+    leaf |= {n: machine.symbols[reads, i] for i, n in enumerate(xs)} | {k: k for k in numbers if k >= 0}
     outputs = machine.answers.shape[2]
     ys = ["y"] if outputs == 1 else [f"y{o}" for o in range(outputs)]
-    everything, sure = np.ones(len(states), bool), machine.sure[states, symbols]
-    after = machine.moves[states, symbols]
-    todo = {y: (machine.answers[states, symbols, o], everything) for o, y in enumerate(ys)}
+    everything, sure = np.ones(len(states), bool), machine.sure[states, reads]
+    after = machine.moves[states, reads]
+    todo = {y: (machine.answers[states, reads, o], everything) for o, y in enumerate(ys)}
     todo |= {f"next_{n}": (labels[g][after], sure) for n, g in zip(names, group, strict=True)}
     steps = []
     while todo:
         bank, before = Bank(leaf, len(states)), len(steps)
         for name in list(todo):
-            expression = bank.find(*todo[name], deep=True)
+            expression = bank.find(*todo[name])
             if expression is not None:
                 steps.append((name, expression))
                 values, known = todo.pop(name)
@@ -70,10 +72,10 @@ def _formula(machine, group, labels, task, rows):
         if len(steps) == before:
             return None
     start = {n: int(labels[g][0]) for n, g in zip(names, group, strict=True)}
-    return Program("formula", xs, start, tuple(steps), tuple(ys), {})
+    return Program("formula", xs, start, tuple(steps), tuple(ys))
 
 
-def formula_program(net, machine, task, x, y, *, rows=256, seed=0):
+def formula_program(net, machine, task, x, y, *, seed=0):
     """The shortest formula program that fits the data, over several choices of labels.
 
     Returns:
@@ -81,8 +83,8 @@ def formula_program(net, machine, task, x, y, *, rows=256, seed=0):
     """
     labels = predictions(net, machine, task)
     cells = np.stack(np.divmod(np.arange(machine.moves.size), len(machine.symbols)))
-    if cells.shape[1] > rows:
-        cells = cells[:, np.sort(np.random.default_rng(seed).choice(cells.shape[1], rows, replace=False))]
+    if cells.shape[1] > ROWS:
+        cells = cells[:, np.sort(np.random.default_rng(seed).choice(cells.shape[1], ROWS, replace=False))]
     best, meaning = None, {}
     for tried, group in enumerate(choices(labels, len(machine)), 1):
         program = _formula(machine, group, labels, task, cells)
@@ -92,7 +94,7 @@ def formula_program(net, machine, task, x, y, *, rows=256, seed=0):
             break
     if best is None and len(machine) == 1 and task.inputs == 1 and set(np.unique(y)) <= {0, 1}:
         members = machine.symbols[machine.answers[0, :, 0] == 1, 0].tolist()
-        program = Program("formula", ("x",), {}, (("y", ("in", "x", *members)),), ("y",), {})
+        program = Program("formula", ("x",), {}, (("y", ("in", "x", *members)),), ("y",))
         best = program if exact(program, x, y) else None
     return best, meaning
 
@@ -115,7 +117,7 @@ def template_program(answers, task, x):
 def table_program(machine):
     """The machine itself as a program."""
     low, high = machine.symbols[0], machine.symbols[-1]
-    xs, shape = ("x", "z")[: len(low)], [len(machine), *(high - low + 1)]
+    xs, shape = symbols(len(low)), [len(machine), *(high - low + 1)]
     path = [n if not k else ("-", n, int(k)) for n, k in zip(xs, low, strict=True)]
     outputs = machine.answers.shape[2]
     ys = ["y"] if outputs == 1 else [f"y{o}" for o in range(outputs)]
@@ -129,7 +131,7 @@ def synthesise(net, task, x, y, *, templates=True, seed=0):
     """A program for one network.
 
     Args:
-        net: a `networks.Net`.
+        net: a `networks.Network`.
         task: gives symbols and T.
         x, y: training sequences (N, T, inputs) and answers (N, T, outputs): programs that miss one are dropped.
         templates: whether the declared templates may be used.

@@ -78,6 +78,12 @@ class Task:
         return self.symbols[index]
 
 
+def wrong(answer, x, y, part=1 << 16):
+    """Sequences x (N, T, inputs) that a function does not answer with y (N, T, outputs) throughout, a mask (N,)."""
+    split = range(0, len(x), part)
+    return np.concatenate([(answer(x[i : i + part]) != y[i : i + part]).any((1, 2)) for i in split])
+
+
 def of_lists(function):
     """`function`, written for one list of symbols (pairs, if there are two a step), as a Task needs it."""
 

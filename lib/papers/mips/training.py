@@ -1,0 +1,270 @@
+"""Networks that learn a task: many small ones at once, from simple shapes to larger ones, the best polished and kept."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from ...checks import check
+from ...kernels.optimisers import Adam
+from ...kernels.rnn import Sequences, random_recurrent
+from ...kernels.training import train
+from .networks import Network, network
+from .tasks import wrong
+
+BATCH = 96  # sequences a step
+POLISH = 25  # iterations of Levenberg-Marquardt, at most
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The form of a network.
+
+    Attributes:
+        hidden: hidden units n.
+        width: neurons in the hidden layer of f; 0 makes f and g affine.
+        deep: whether g has a hidden layer of `width` neurons as well.
+    """
+
+    hidden: int
+    width: int = 0
+    deep: bool = False
+
+    def __post_init__(self):
+        check("hidden", self.hidden, int, low=1)
+        check("width", self.width, int, low=0)
+
+    def layers(self, inputs, outputs):
+        """Layer sizes of f and of g."""
+        middle = [self.width] if self.width else []
+        return (self.hidden + inputs, *middle, self.hidden), (self.hidden, *(middle if self.deep else []), outputs)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How networks of one shape are trained.
+
+    Attributes:
+        members: networks that start.
+        rate: Adam's learning rate, falling linearly to 3 % of it over all chunks.
+        chunk: steps between two selections; after each the best 60 % go on.
+        chunks: number of chunks.
+        hard: whether training starts on sequences of 2, 3 and 5 steps, and half of the pool is redrawn, after each chunk,
+            from sequences that the best network gets wrong.
+        candidates: networks that may be tested after a chunk.
+        polishes: times that Levenberg-Marquardt may be applied to each.
+    """
+
+    members: int = 24
+    rate: float = 5e-3
+    chunk: int = 1500
+    chunks: int = 1
+    hard: bool = False
+    candidates: int = 2
+    polishes: int = 2
+
+    def __post_init__(self):
+        check("members", self.members, int, low=1)
+        check("chunk", self.chunk, int, low=1)
+        check("chunks", self.chunks, int, low=1)
+
+
+LADDER = (
+    (Shape(8), Recipe(members=8, rate=1e-2, chunk=1000)),
+    (Shape(2, 8), Recipe()),
+    (Shape(4, 16), Recipe(members=16, polishes=1)),
+    (Shape(8, 48, deep=True), Recipe(members=8, rate=1e-2, chunks=2, polishes=0)),
+    (Shape(8, 48), Recipe(members=8, rate=1e-2, chunks=8, hard=True, polishes=0)),
+    (Shape(10, 48, deep=True), Recipe(members=8, rate=1e-2, chunks=8, hard=True, polishes=0)),
+)
+
+
+def small(shape, *, members=24, steps=(3000, 6000)):
+    """A ladder for a network of one shape: each attempt starts afresh and takes the steps given."""
+    check("steps", list(steps), [int], low=3)
+    recipe = Recipe(members=members, rate=1e-2, chunks=3, candidates=3, polishes=0)
+    return tuple((shape, replace(recipe, chunk=total // 3)) for total in steps)
+
+
+@dataclass(frozen=True)
+class Units:
+    """How symbols and answers are scaled for training.
+
+    Attributes:
+        alphabet: (smallest, largest) symbol if symbols go in as one-hot vectors, else None.
+        x: number that inputs are divided by.
+        y: number that targets are divided by.
+    """
+
+    alphabet: tuple | None
+    x: float
+    y: float
+
+    def tensors(self, x, y):
+        """Inputs and targets, float32, of the sequences x (N, T, inputs) and answers y (N, T, outputs)."""
+        if self.alphabet is None:
+            inputs = x / self.x
+        else:
+            inputs = (x[..., None] == np.arange(self.alphabet[0], self.alphabet[1] + 1)).reshape(*x.shape[:-1], -1)
+        return torch.from_numpy(inputs.astype(np.float32)), torch.from_numpy((y / self.y).astype(np.float32))
+
+
+def units(task, y, one_hot, shape):
+    """One-hot inputs (if `one_hot`, and f has a hidden layer) for 3 to 20 numbers in all, else scaled to at most 1."""
+    alphabet, largest = task.high - task.low + 1, max(abs(y).max(), 1)
+    hot = one_hot and shape.width and alphabet > 2 and alphabet * task.inputs <= 20
+    y_unit = largest / 2 if largest <= 10 and shape.width else largest
+    if hot:
+        return Units((task.low, task.high), 1.0, float(y_unit))
+    return Units(None, float(max(abs(task.low), abs(task.high), 1)), float(y_unit))
+
+
+def start(task, shape, unit, members, seed):
+    """A stack of `members` random networks of a shape for a task."""
+    inputs = task.inputs * (task.high - task.low + 1 if unit.alphabet else 1)
+    return random_recurrent(members, *shape.layers(inputs, task.outputs), seed=seed)
+
+
+def untrained(task, shape, *, one_hot=False, seed=0):
+    """A `Network` at its random start."""
+    check("seed", seed, int, low=0)
+    unit = units(task, task.sample(4096, [seed, 0, 1])[1], one_hot, shape)
+    return network(start(task, shape, unit, 1, seed), 0, unit.x, unit.y, unit.alphabet)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What `learn` returns.
+
+    Attributes:
+        net: a `Network`, or None.
+        errors: share of wrong sequences among fresh ones.
+        rung: where on the ladder it was found.
+    """
+
+    net: Network | None
+    errors: float
+    rung: int
+
+
+def polish(stack, x, y):
+    """Levenberg-Marquardt on one network in float64: sequences x (S, T, d), targets y (S, T, o). Returns the network.
+
+    Adam leaves a small network near an exact solution; this goes all the way, since the residuals can be zero. The Jacobian
+    is taken by differences: a stack whose members each have one parameter moved.
+    """
+    x, y, theta, damping, move = x.double(), y.double(), stack.theta.double(), 1e-3, 1e-7
+
+    def residuals(thetas):  # (members, parameters) -> (members, residuals)
+        return (replace(stack, theta=thetas.flatten(), members=len(thetas))(x) - y).flatten(1)
+
+    r, moves = residuals(theta[None])[0], move * torch.eye(len(theta), dtype=theta.dtype)
+    for _ in range(POLISH):
+        J = torch.cat([residuals(theta + part) - r for part in moves.split(64)]).T / move
+        normal, slope = J.T @ J, J.T @ r
+        scale = normal.diagonal().clamp_min(1e-9 * float(normal.diagonal().max()) + 1e-30)
+        for _ in range(5):  # raise the damping until the step helps
+            trial = theta - torch.linalg.solve_ex(normal + torch.diag(damping * scale), slope)[0]
+            left = residuals(trial[None])[0]
+            if left.square().sum() < r.square().sum():
+                break
+            damping *= 10
+        else:
+            break
+        gain = 1 - float(left.square().sum() / r.square().sum())
+        theta, r, damping = trial, left, max(damping / 10, 1e-12)
+        if gain < 1e-3 or r.square().mean() < 1e-13:
+            break
+    return replace(stack, theta=theta.float())
+
+
+def climb(task, shape, recipe, sample, *, one_hot=True, seed=0):
+    """Train one rung.
+
+    Args:
+        task: the task.
+        shape: a `Shape`.
+        recipe: a `Recipe`.
+        sample: function of k giving fresh sequences (x, y); 0 is the test, k > 0 is for the k-th chunk.
+        one_hot: whether small alphabets are read as one-hot vectors.
+        seed: of the start.
+
+    Returns:
+        The best network and its share of wrong test sequences (None and 1 where none was tested).
+    """
+    rng, tests, (x, y) = np.random.default_rng([seed, 1]), sample(0), sample(1)
+    unit = units(task, y, one_hot, shape)
+    stack = start(task, shape, unit, recipe.members, seed)
+    lengths = [2, 3, 5] * recipe.hard + [task.T] * recipe.chunks
+    best, share = None, 1.0
+    for chunk, length in enumerate(lengths):
+        inputs, targets = unit.tensors(x, y)
+        falling = lambda t, c=chunk: 1 - 0.97 * (c + t / recipe.chunk) / len(lengths)  # noqa: E731
+        problem = Sequences(stack, inputs[:, :length], targets[:, :length], batch=BATCH, seed=seed + chunk)
+        run = train(problem, Adam(recipe.rate, clip=1.0, schedule=falling), recipe.chunk)
+        losses, order = run.losses[-1].sort()
+        stack = run.model.stack.select(order[: max(2, round(0.6 * stack.members))])
+        ready = length == task.T and losses[0] < 0.01 * targets.var()
+        for member in range(min(recipe.candidates, stack.members) if ready else 0):
+            one = stack.select(torch.tensor([member]))
+            for attempt in range(recipe.polishes + 1):
+                net = network(one, 0, unit.x, unit.y, unit.alphabet)
+                missed = np.flatnonzero(wrong(net, x[:4096], y[:4096]))
+                missed = missed if len(missed) else np.flatnonzero(wrong(net, x, y))
+                if len(missed) < 0.01 * len(x):
+                    errors = float(wrong(net, *tests).mean())
+                    best, share = (net, errors) if errors < share else (best, share)
+                    if share == 0:
+                        return best, share
+                if attempt < recipe.polishes:
+                    few = np.concatenate([rng.choice(len(x), 256), rng.choice(missed, 256) if len(missed) else missed])
+                    one = polish(one, inputs[few], targets[few])
+        if recipe.hard:
+            x, y = sample(chunk + 2)
+            missed = np.flatnonzero(wrong(network(stack, 0, unit.x, unit.y, unit.alphabet), x, y))
+            if len(missed):
+                rows = np.concatenate([np.arange(len(x) // 2), rng.choice(missed, len(x) // 2)])
+                x, y = x[rows], y[rows]
+    return best, share
+
+
+def learn(task, *, seed=0, one_hot=True, ladder=LADDER, pool=32768):
+    """Climb the ladder until a network makes no error on `pool` fresh sequences.
+
+    Args:
+        task: the task.
+        seed: of data and starts.
+        one_hot: whether small alphabets are read as one-hot vectors.
+        ladder: pairs of `Shape` and `Recipe`, in order.
+        pool: sequences to learn from, and fresh ones to be tested on.
+
+    Returns:
+        A `Trained`: the first network with no error, or the best one if it is wrong on less than 1 % of sequences.
+    """
+    check("seed", seed, int, low=0)
+    check("pool", pool, int, low=512)
+    trained = Trained(None, 0.01, 0)
+    for rung, (shape, recipe) in enumerate(ladder):
+        sample = lambda k, rung=rung: task.sample(pool, [seed, rung, k])  # noqa: E731
+        net, share = climb(task, shape, recipe, sample, one_hot=one_hot, seed=seed + 1000 * rung)
+        if share < trained.errors:
+            trained = Trained(net, share, rung)
+        if share == 0:
+            break
+    return trained
+
+
+def film(task, shape, recipe, at, *, seed=0, pool=8192):
+    """One network while it learns with Adam: of `recipe.members` starts the one that ends with the smallest loss.
+
+    Returns:
+        [(step, `Network`), …] at the steps `at`, the last of which ends training.
+    """
+    check("at", list(at), [int], low=1)
+    x, y = task.sample(pool, [seed, 0, 1])
+    unit = units(task, y, True, shape)
+    optimiser = Adam(recipe.rate, clip=1.0, schedule=lambda t: 1 - 0.97 * t / at[-1])
+    problem = Sequences(start(task, shape, unit, recipe.members, seed), *unit.tensors(x, y), batch=BATCH, seed=seed)
+    run = train(problem, optimiser, at[-1], at=at, record=lambda step, model: (step, model.stack))
+    best = int(run.losses[-1].argmin())
+    return [(step, network(stack, best, unit.x, unit.y, unit.alphabet)) for step, stack in run.records]
