@@ -45,7 +45,6 @@ CITIES = {
     "Kenya": "Nairobi, Mombasa",
     "Greece": "Athens, Thessaloniki",
     "Portugal": "Lisbon, Porto",
-    "South Korea": "Seoul, Busan",
     "South Africa": "Johannesburg, Durban, Cape Town",
     "Thailand": "Bangkok",
     "Finland": "Helsinki",
@@ -166,7 +165,9 @@ def swaps(seed, part):
         for city in (c for c in pool if HOME[c] == country):
             for outsider in rng.sample([c for c in pool if HOME[c] != country], 12):
                 texts = [_sentence(TEMPLATES["cities"].format(c, country)) for c in (city, outsider)]
-                pairs.append(tuple(Statement(t, c == city, (c, country)) for t, c in zip(texts, (city, outsider), strict=True)))
+                pairs.append(
+                    tuple(Statement(t, c == city, (c, country)) for t, c in zip(texts, (city, outsider), strict=True))
+                )
     rng.shuffle(pairs)
     return pairs
 
@@ -189,7 +190,9 @@ def read_csv(path):
     for line, row in enumerate(rows, 2):
         text, label = (row["statement"] or "").strip(), (row["label"] or "").strip().lower()
         if not text or label not in labels:
-            raise ValueError(f"path = {str(path)!r}: expected a statement and the label 0 or 1 in line {line}, not {label!r}")
+            raise ValueError(
+                f"path = {str(path)!r}: expected a statement and the label 0 or 1 in line {line}, not {label!r}"
+            )
         found.append(Statement(text, labels[label], ()))
     if len({s.true for s in found}) < 2:
         raise ValueError(f"path = {str(path)!r}: expected true and false statements")
@@ -214,8 +217,7 @@ def read_folder(folder):
 
 INFORMATION = ("{} This information is", "accurate", "inaccurate")
 FEW_SHOT = (
-    "The city of Tokyo is in Japan. This statement is: TRUE\nThe city of Lima is in Canada. This statement is: FALSE\n"
-    "The city of Oslo is in Italy. This statement is: FALSE\nThe city of Berlin is in Germany. This statement is: TRUE\n"
+    "The city of Accra is in Ghana. This statement is: TRUE\nThe city of Dakar is in Nepal. This statement is: FALSE\n"
     "{} This statement is:", "TRUE", "FALSE",
 )  # fmt: skip
 
@@ -224,3 +226,12 @@ def verdicts(rows, readout=INFORMATION):
     """A `Question` for each statement: does the model go on to call it true or false? `readout`: prompt, yes, no."""
     prompt, yes, no = readout
     return [Question(s, prompt.format(s.text), yes, no) for s in rows]
+
+
+def cloze(rows):
+    """A `Question` for each pair of rows of `statements`: do they end as the true fact does, rather than as the false one?"""
+    return [
+        Question(Statement(prompt, True, ()), prompt, true.names[1], false.names[1])
+        for true, false in zip(rows[::2], rows[1::2], strict=True)
+        for prompt in (true.text.rpartition(true.names[1])[0].strip(" '"),)
+    ]

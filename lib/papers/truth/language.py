@@ -180,19 +180,18 @@ class Language:
         """`Tokens` of questions, with the first token of each answer as this model would go on to write it.
 
         Raises:
-            ValueError: if two different answers begin with the same token.
+            ValueError: if an answer and what it is weighed against begin with the same token.
         """
         columns = []
         for q in questions:
-            answers = [q.answer] if q.against is None else [q.answer, q.against]
-            wholes = [self._ids(f"{q.prompt} {answer}") for answer in answers]
+            wholes = [self._ids(f"{q.prompt} {answer}") for answer in (q.answer, q.against) if answer is not None]
             starts = [whole.char_to_token(len(q.prompt) + 1) for whole in wholes]
+            answers = [whole.input_ids[start] for whole, start in zip(wholes, starts, strict=True)]
+            if len(set(answers)) < len(answers):
+                raise ValueError(f"model = {self.name!r}: expected different first tokens of {q.answer!r} and {q.against!r}")
             at = q.prompt.index(q.context.text)
             word, stop = (wholes[0].char_to_token(at + i) for i in (q.context.word, len(q.context.text) - 1))
-            columns.append((wholes[0].input_ids[: starts[0]], word, stop, [w.input_ids[s] for w, s in zip(wholes, starts)]))
-        names = {a: text for q, c in zip(questions, columns, strict=True) for a, text in zip(c[3], (q.answer, q.against))}
-        if len(names) < len({text for q in questions for text in (q.answer, q.against)} - {None}):
-            raise ValueError(f"model = {self.name!r}: expected answers that each begin with a token of their own")
+            columns.append((wholes[0].input_ids[: starts[0]], word, stop, answers))
         return self._pack(*zip(*columns, strict=True))
 
     def _pack(self, rows, words, stops, answers):
@@ -202,7 +201,7 @@ class Language:
         return Tokens(*(column.to(self.device) for column in columns))
 
     @torch.inference_mode()
-    def run(self, tokens, *, at=None, edit=None, after=None, ask=None):
+    def run(self, tokens, *, at=None, edit=None, after=None, ask=None, blocks=None):
         """Read texts; look into the residual stream after every block, or change it there.
 
         Args:
@@ -212,6 +211,7 @@ class Language:
             after: (block, streams (texts, length, width)): the stream as it is after that block, so that only the later ones
                 have to run; an edit there applies to it.
             ask: the tokens whose log-probability is wanted, (texts, k); by default the answers.
+            blocks: leave off after so many, where only states are wanted; None for all.
 
         Returns:
             Log-probabilities of the next token (texts, k), and states (blocks, texts, k, width) or None, both float32.
@@ -222,7 +222,7 @@ class Language:
             length = int(tokens.last[part].max()) + 1
             start = None if after is None else (after[0], after[1][part, :length])
             looks = None if at is None else at[part].clamp(max=length - 1)
-            with self._hooked(looks, edit, part, start) as seen:
+            with self._hooked(looks, edit, part, start, blocks or self.depth) as seen:
                 out = self.model.base_model(input_ids=tokens.ids[part, :length], use_cache=False).last_hidden_state
             out = out[torch.arange(len(part), device=self.device), tokens.last[part]]
             logits = self.model.get_output_embeddings()(out).float()
@@ -233,7 +233,7 @@ class Language:
         return torch.cat(chances)[back], torch.cat(states, 1)[:, back] if at is not None else None
 
     @contextlib.contextmanager
-    def _hooked(self, at, edit, part, after):
+    def _hooked(self, at, edit, part, after, blocks):
         """Hooks on all blocks; yields a dict that will hold {block: states at `at` (texts, k, width)}."""
         seen, rows = {}, torch.arange(len(part), device=self.device)[:, None]
 
@@ -251,8 +251,8 @@ class Language:
 
             return change
 
-        handles = [block.register_forward_hook(hook(i)) for i, block in enumerate(self.blocks)]
-        skipped = [] if after is None else self.blocks[: after[0] + 1]
+        handles = [block.register_forward_hook(hook(i)) for i, block in enumerate(self.blocks[:blocks])]
+        skipped = [*([] if after is None else self.blocks[: after[0] + 1]), *self.blocks[blocks:]]
         for block in skipped:
             block.forward = _pass_on
         try:
@@ -263,10 +263,10 @@ class Language:
             for block in skipped:
                 del block.forward
 
-    def states(self, statements, places=("word",)):
-        """States after every block at tokens of statements, {name: (blocks, statements, width)} for "word" and "stop"."""
+    def states(self, statements, places=("word",), blocks=None):
+        """States after each of the first `blocks` at "word" or "stop" of statements, {name: (blocks, statements, width)}."""
         tokens = self.read(statements)
-        found = self.run(tokens, at=tokens.places(places))[1]
+        found = self.run(tokens, at=tokens.places(places), blocks=blocks)[1]
         return {name: found[:, :, i] for i, name in enumerate(places)}
 
 

@@ -18,6 +18,8 @@ TRAININGS = {
     "larger": ("larger",),
     "larger + smaller": ("larger", "smaller"),
 }
+FAMILIES = {"cities": (0, 1), "translations": (2, 3), "numbers": (4, 5), "conj": (6,), "disj": (7,)}  # types by subject
+FITTED = {"cities": "cities", "cities + negations": "cities", "larger": "numbers", "larger + smaller": "numbers"}
 FITS = {"mass-mean": probes.mass_mean, "logistic": probes.logistic, "Fisher": probes.fisher}
 
 
@@ -105,50 +107,42 @@ def causal_blocks(effect: Float[Tensor, " blocks"]) -> list[int]:
 
 @dataclass(frozen=True)
 class Survey:
-    """States at one place of statements of every type, centred for each model, block and type.
+    """States at one place of statements of several types, centred for each model, block and type.
 
     Attributes:
-        fit, test: for fitting probes and for testing them.
-        labels: which statements are true, the same for both.
+        states: the centred states.
+        labels: which statements are true.
         kinds: names of the types.
     """
 
-    fit: Float[Tensor, "models blocks types rows width"]
-    test: Float[Tensor, "models blocks types rows width"]
+    states: Float[Tensor, "models blocks types rows width"]
     labels: Bool[Tensor, "types rows"]
     kinds: tuple[str, ...]
 
     def rows(self, kinds):
-        """States (models × blocks, rows, width) and labels (rows,) of some types together, for fitting."""
+        """States (models × blocks, rows, width) and labels (rows,) of some types together."""
         use = [self.kinds.index(kind) for kind in kinds]
-        return self.fit[:, :, use].flatten(2, 3).flatten(0, 1), self.labels[use].flatten()
+        return self.states[:, :, use].flatten(2, 3).flatten(0, 1), self.labels[use].flatten()
 
     def at(self, block):
         """The same for one block."""
-        return Survey(self.fit[:, block : block + 1], self.test[:, block : block + 1], self.labels, self.kinds)
+        return Survey(self.states[:, block : block + 1], self.labels, self.kinds)
 
 
-def survey(languages, fit: dict, test: dict, places=("word",)) -> dict[str, Survey]:
+def survey(languages, statements: dict, places=("word",), blocks: int | None = None) -> dict[str, Survey]:
     """A `Survey` of models of equal depth and width for each of `places` ("word", "stop").
 
     Args:
         languages: `Language`s.
-        fit, test: {type: statements}, with equal numbers of statements and the same order of true and false ones.
+        statements: {type: statements}, as many of each.
         places: tokens to look at.
-
-    Raises:
-        ValueError: if the two do not match.
+        blocks: how many blocks to read, from the first on; None for all.
     """
-    labels = [[[s.true for s in rows] for rows in part.values()] for part in (fit, test)]
-    if list(fit) != list(test) or labels[0] != labels[1]:
-        raise ValueError("test = statements unlike those of fit: expected the same types and order of true and false ones")
-    parts = []
-    for part in (fit, test):
-        rows = [s for rows in part.values() for s in rows]
-        found = [language.states(rows, places) for language in languages]
-        states = {p: torch.stack([f[p] for f in found]).unflatten(2, (len(part), -1)).cpu() for p in places}
-        parts.append({p: s - s.mean(3, keepdim=True) for p, s in states.items()})
-    return {p: Survey(parts[0][p], parts[1][p], torch.tensor(labels[0]), tuple(fit)) for p in places}
+    rows = [s for kind in statements.values() for s in kind]
+    found = [language.states(rows, places, blocks) for language in languages]
+    states = {p: torch.stack([f[p] for f in found]).unflatten(2, (len(statements), -1)).cpu() for p in places}
+    labels = torch.tensor([[s.true for s in kind] for kind in statements.values()])
+    return {p: Survey(s - s.mean(3, keepdim=True), labels, tuple(statements)) for p, s in states.items()}
 
 
 def direction(survey: Survey, training: str, probe: str) -> Float[Tensor, "models blocks width"]:
@@ -165,17 +159,48 @@ def direction(survey: Survey, training: str, probe: str) -> Float[Tensor, "model
         found = probes.ccs(X, opposite, y)
     else:
         found = FITS[probe](*survey.rows(kinds))
-    return found.unflatten(0, survey.fit.shape[:2])
+    return found.unflatten(0, survey.states.shape[:2])
 
 
 def right(survey: Survey, directions: Float[Tensor, "models blocks width"]) -> Bool[Tensor, "models blocks types rows"]:
-    """Which test statements a direction gets right."""
-    return (torch.einsum("mbkrd,mbd->mbkr", survey.test, directions) > 0) == survey.labels
+    """Which statements directions get right."""
+    return (torch.einsum("mbkrd,mbd->mbkr", survey.states, directions) > 0) == survey.labels
 
 
 def accuracies(survey: Survey, directions: Float[Tensor, "models blocks width"]) -> Float[Tensor, "models blocks types"]:
-    """Accuracy on the test statements of every type."""
+    """Accuracy on the statements of every type."""
     return right(survey, directions).float().mean(-1)
+
+
+def by_fact(found: Bool[Tensor, "types rows"]) -> Float[Tensor, "facts types"]:
+    """Share of each fact's two statements that is right, where rows are pairs as `facts.statements` makes them."""
+    return found.unflatten(1, (-1, 2)).double().mean(2).T
+
+
+def by_family(scores: Float[Tensor, "facts fitted probes types"]) -> dict[str, Float[Tensor, "facts fitted probes own"]]:
+    """Scores split into `FAMILIES`: one fact has scores on the types of its family alone."""
+    return {name: scores[..., list(types)] for name, types in FAMILIES.items()}
+
+
+def on_others(**families: Float[Tensor, "resamples facts fitted probes own"]) -> Float[Tensor, "resamples fitted probes"]:
+    """Mean accuracy on the types of other families than the one fitted on, for each of `FITTED`, from `by_family`."""
+    means = torch.cat([families[name].mean(1) for name in FAMILIES], -1)
+    columns = []
+    for i, own in enumerate(FITTED.values()):
+        others = [k for name, types in FAMILIES.items() if name != own for k in types]
+        columns.append(means[:, i][..., others].mean(-1))
+    return torch.stack(columns, 1)
+
+
+def in_plane(fit: Survey, test: Survey) -> Bool[Tensor, "types rows"]:
+    """Which statements lie on their side of the best line through the plane of most variance; plane and line from `fit`.
+
+    For the first model and block, each type in its own plane.
+    """
+    X = fit.states[0, 0]
+    axes = torch.linalg.svd(X, full_matrices=False).Vh[:, :2].transpose(1, 2)
+    lines = probes.converged(X @ axes, fit.labels)
+    return torch.einsum("krc,kc->kr", test.states[0, 0, : len(X)] @ axes, lines).gt(0) == test.labels[: len(X)]
 
 
 def cosine(a, b):
@@ -249,7 +274,9 @@ class Steering:
         return effects(self.before, self.after)
 
 
-def effects(before: Float[Tensor, "*r sides contexts"], after: Float[Tensor, "*s sides contexts"]) -> Float[Tensor, "*s sides"]:
+def effects(
+    before: Float[Tensor, "*r sides contexts"], after: Float[Tensor, "*s sides contexts"]
+) -> Float[Tensor, "*s sides"]:
     """Normalised indirect effects: the share of the way from one mean reading to the other that a push covers."""
     before = before.mean(-1)
     gap = before[..., 1] - before[..., 0]
@@ -283,7 +310,9 @@ def steer(language, false: Sequence, true: Sequence, steps: Float[Tensor, "steps
     return Steering(torch.stack(before).cpu(), torch.stack(after, 1).cpu())
 
 
-def next_words(language, question, options: Sequence[str], steps: Float[Tensor, "steps blocks width"], blocks, places=("word",)):
+def next_words(
+    language, question, options: Sequence[str], steps: Float[Tensor, "steps blocks width"], blocks, places=("word",)
+):
     """Probability of each of `options` as the next word of a question, after each step, (steps, options)."""
     asked = [type(question)(question.context, question.prompt, option) for option in options]
     tokens = language.pose(asked)
