@@ -247,13 +247,16 @@ def equal(directions, means):
     return torch.nn.functional.normalize(directions, dim=-1) * means.norm(dim=-1, keepdim=True)
 
 
-def controls(X: Float[Tensor, "*sets rows width"], means: Float[Tensor, "*sets width"], count: int, seed: int = 0):
-    """`count` random steps (count, *sets, width) as long as `means`, each a random combination of the centred states `X`.
+def controls(survey: Survey, means: Float[Tensor, "models blocks width"], count: int, seed: int = 0):
+    """`count` random steps (count, models, blocks, width) as long as `means`, shaped like the data but blind to truth.
 
-    Such a step lies where the states lie; an isotropic one would mostly leave that space, and so move the model too little.
+    Each is a random combination of the states, which have been centred within the true and the false statements of each type:
+    it lies where states lie. An isotropic step would mostly leave that space, and so move the model too little.
     """
-    weights = torch.randn(count, *X.shape[:-1], generator=torch.Generator().manual_seed(seed))
-    return equal(torch.einsum("c...r,...rd->c...d", weights, X), means)
+    signs = torch.where(survey.labels, 1.0, -1.0)[..., None]
+    rest = survey.states - signs * (survey.states * signs).mean(3, keepdim=True)  # labels are balanced, states centred
+    weights = torch.randn(count, *rest.shape[:-1], generator=torch.Generator().manual_seed(seed))
+    return equal(torch.einsum("cmbkr,mbkrd->cmbd", weights, rest), means)
 
 
 @dataclass(frozen=True)
