@@ -39,7 +39,7 @@ test: $(READY) $(VENDOR)
 
 # The chapters open as notebooks: Jupytext's viewer is set in the project's own Jupyter settings.
 lab: $(READY)
-	export JUPYTER_CONFIG_DIR=$(CURDIR)/.venv/jupyter; \
+	export JUPYTER_CONFIG_DIR="$(CURDIR)/.venv/jupyter"; \
 	jupytext-config set-default-viewer markdown myst && jupyter lab book
 
 # Records the verdicts of all claims at seeds 0 to 4. It can be stopped at any time; what is finished is not run again.
@@ -56,6 +56,7 @@ sweep: $(READY)
 lint: $(READY)
 	ruff check .
 	ruff format --check .
+	mypy
 	python tests/cells.py
 
 # Formats the code, that in the pages' cells too.
@@ -91,18 +92,21 @@ $(VENDOR): package-lock.json $(READY)
 notebooks: $(CHAPTERS:%=$(OUT)/%.ipynb)
 
 # A chapter's own parameters: rewritten only when they change, so another chapter's parameters do not re-run it.
+# Scratch files carry the number of their shell ($$$$), so that two builds at a time leave each other's alone.
 $(OUT)/params/%.yaml: FORCE
-	@mkdir -p $(@D)
-	@python -c "import sys, yaml, pathlib; p = pathlib.Path('book/params/$(SCALE).yaml'); \
-	yaml.safe_dump((yaml.safe_load(p.read_text()) or {}).get('$*', {}) if p.exists() else {}, sys.stdout)" > $@.part
-	@cmp -s $@.part $@ && rm $@.part || mv $@.part $@
+	@mkdir -p $(@D); part=$@.$$$$; trap 'rm -f "$$part"' EXIT; \
+	python -c "import sys, yaml, pathlib; p = pathlib.Path('book/params/$(SCALE).yaml'); \
+	yaml.safe_dump((yaml.safe_load(p.read_text()) or {}).get('$*', {}) if p.exists() else {}, sys.stdout)" > "$$part"; \
+	cmp -s "$$part" $@ || mv "$$part" $@
 
 SHARED := lib/checks.py $(wildcard lib/kernels/*.py lib/kernels/fused/*.* lib/reading/*.py)
-execute = mkdir -p $(@D) && jupytext --to ipynb --output - $< 2>/dev/null \
-	| papermill --cwd book --stderr-file /dev/stderr $(if $(CI),--no-progress-bar) $(1) - $(@D)/.$*.part.ipynb \
-	&& mv $(@D)/.$*.part.ipynb $@ || { rm -f $(@D)/.$*.part.ipynb; echo "$* failed" >&2; exit 1; }
+execute = mkdir -p $(@D); part=$(@D)/.$*.$$$$.ipynb; trap 'rm -f "$$part"' EXIT; \
+	jupytext --quiet --to ipynb --output - $< \
+	| papermill --cwd book --stderr-file /dev/stderr $(if $(CI),--no-progress-bar) $(1) - "$$part" \
+	&& mv "$$part" $@ || { echo "$* failed" >&2; exit 1; }
 
-$(CHAPTERS:%=$(OUT)/%.ipynb): $(OUT)/%.ipynb: book/%.md $$(wildcard lib/papers/%.py lib/papers/%/*.* lib/papers/%/*/*.npz) $(SHARED) $(OUT)/params/%.yaml
+OWN = $(wildcard lib/papers/$(1).py lib/figures/$(1).py lib/papers/$(1)/*.* lib/papers/$(1)/*/*.*)
+$(CHAPTERS:%=$(OUT)/%.ipynb): $(OUT)/%.ipynb: book/%.md $$(call OWN,%) $(SHARED) $(OUT)/params/%.yaml
 	$(call execute,-f $(OUT)/params/$*.yaml)
 
 $(PAGES:%=$(OUT)/%.ipynb): $(OUT)/%.ipynb: book/%.md $(CHAPTERS:%=$(OUT)/%.ipynb) $(wildcard benchmarks/results/*.json)
@@ -118,4 +122,5 @@ $(HTML)/index.html: $(CHAPTERS:%=$(OUT)/%.ipynb) $(PAGES:%=$(OUT)/%.ipynb) _conf
 	cp -p _toc.yml $(SITE)
 	sed 's/execute_notebooks: force/execute_notebooks: "off"/' _config.yml > $(SITE)/_config.yml
 	jupyter-book build -q -W -n --keep-going $(SITE)
+	touch $(SITE)/_build/html/.nojekyll
 	rm -rf $(HTML).part && cp -r $(SITE)/_build/html $(HTML).part && rm -rf $(HTML) && mv $(HTML).part $(HTML)

@@ -35,7 +35,7 @@ def _cache():
     return Path(base) / "blackbox"
 
 
-def build():
+def build() -> Path:
     """Path of the shared library, compiled if it is not in the cache. Safe for many processes at once.
 
     Raises:
@@ -70,7 +70,7 @@ def build():
 
 
 @functools.cache
-def library():
+def library() -> ctypes.CDLL | None:
     """The loaded library, or None, with a notice of one line, where it cannot be had."""
     try:
         return ctypes.CDLL(str(build()))
