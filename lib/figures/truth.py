@@ -3,15 +3,15 @@
 import torch
 
 from ..papers.truth import principal
-from ..reading import BLUE, GREEN, GREY, INK, OCHRE, PALETTE, PINK, RED, figure
+from ..reading import BLUE, GREEN, INK, OCHRE, PALETTE, PINK, RED, figure
 
 LLAMA = torch.tensor(
     [[99, 99, 75, 96, 99, 98, 51, 49], [0, 97, 44, 52, 45, 98, 52, 48], [84, 90, 66, 79, 95, 56, 19, 92],
      [12, 76, 23, 79, 8, 86, 73, 18], [73, 69, 100, 100, 51, 49, 100, 98], [42, 57, 0, 99, 50, 50, 50, 98],
      [90, 80, 65, 82, 55, 52, 51, 50], [87, 54, 59, 65, 56, 49, 51, 53]]
 )  # fmt: skip
-# per cent, LLaMA-2-7B, from a picture in the authors' repository: rows are types, columns logistic, then mass-mean, fitted on
-# cities, with negations, larger, with smaller; in the WHITENED cells their mass-mean is multiplied by the inverse covariance
+# per cent, LLaMA-2-7B, from a picture in the authors' repository: rows are types, columns logistic, then mass-mean, fitted
+# on cities, with negations, larger, with smaller; in the WHITENED cells their mass-mean has the inverse covariance before it
 WHITENED = {(0, 4), (0, 5), (1, 5), (4, 6), (4, 7), (5, 7)}
 CURVES = {
     "cities": (0.683, 0.777, 0.765),
@@ -44,7 +44,7 @@ def patching(effect, tokens, title, every=1):
 
 
 def plane(states, labels, names, title, ax=None):
-    """Centred states (types, rows, width) of true and false statements, labels (types, rows), in the plane of most variance."""
+    """Centred states (types, rows, width), true and false by labels (types, rows), in the plane of most variance."""
     at = principal(states.flatten(0, 1))
     at = (at * torch.sign(at[: labels.shape[1]][labels[0]].mean(0))).unflatten(0, labels.shape)
     fig = None
@@ -79,14 +79,17 @@ def tables(panels, types):
 
 
 def answers(names, found, every, title):
-    """What a model answers on false and on true statements: texts `names` (2, n) and answers (2, n), on the scale of `every`."""
+    """Answers `found` (2, n) on the false and the true statements `names` (2, n), on the scale of `every` answer."""
     fig, ax = figure(height=3.4)
     count = len(names[0])
     for side, color, label in ((0, RED, "false statements"), (1, BLUE, "true statements")):
         ax.barh(range(side * count, (side + 1) * count), found[side], color=color, label=label)
     edge = 0.1 * float(every.max() - every.min())
     ax.set(yticks=range(2 * count), yticklabels=[*names[0], *names[1]], title=title)
-    ax.set(xlim=(float(every.min()) - edge, float(every.max()) + edge), xlabel="log-probability of “accurate” minus “inaccurate”")
+    ax.set(
+        xlim=(float(every.min()) - edge, float(every.max()) + edge),
+        xlabel="log-probability of “accurate” minus “inaccurate”",
+    )
     ax.axvline(0, color=INK, lw=0.8)
     ax.tick_params(axis="y", labelsize=7.5)
     ax.legend(fontsize=7.5, loc="lower right")
@@ -94,7 +97,7 @@ def answers(names, found, every, title):
 
 
 def effects(bars, control, title):
-    """Effects of pushes {(fitted on, probe): (as published, at equal length)}, each (2,), with the largest control's (2,)."""
+    """Effects of pushes {(fitted on, probe): (as published, at equal length)}, each (2,), and the largest control's."""
     fig, axes = figure(1, 2, width=8.6, height=3.2, sharey=True)
     names = [f"{SHORT[t]}, {p}" for t, p in bars]
     for ax, side, way in zip(axes, (0, 1), ("false → true", "true → false"), strict=True):
@@ -115,7 +118,7 @@ def scale(sizes, curves):
     fig, ax = figure(height=3.4)
     for (name, theirs), color in zip(CURVES.items(), (BLUE, RED, GREEN, PINK), strict=True):
         ax.plot([7e9, 13e9, 70e9], theirs, "o-", color=color, label=name)
-        ax.plot(sizes, curves[name], "s", color=color, mfc="none")
+        ax.plot(sizes, [float(v) for v in curves[name]], "s", color=color, mfc="none")
     ax.axhline(0.5, color=INK, lw=0.8, ls=":")
     ax.set(xscale="log", xlabel="parameters", ylabel="accuracy on other families", ylim=(0.3, 1.02))
     ax.legend(title="fitted on", fontsize=7.5)
@@ -134,17 +137,4 @@ def film(histories, simple, step, states, labels):
     left.set(xlabel="updates", ylabel="effect E of a context", ylim=(-1, 1.05), title=f"after {step} updates")
     left.legend(loc="lower right", ncols=2, fontsize=7)
     plane(states, labels, simple, "states at the last word", right)
-    return fig
-
-
-def ladder(alphas, lines, control):
-    """Effects of pushes of growing length: `lines` {name: (alphas, 2)} and the control's (alphas, 2)."""
-    fig, axes = figure(1, 2, sharey=True, height=2.9)
-    for ax, side, title in zip(axes, (0, 1), ("false pushed towards true", "true pushed towards false"), strict=True):
-        for (name, values), color in zip(lines.items(), (BLUE, RED, GREEN, PINK), strict=False):
-            ax.plot(alphas, values[:, side], color=color, marker=".", label=name)
-        ax.plot(alphas, control[:, side], color=GREY, ls="--", label="a control")
-        ax.set(xlabel="length of the push α", title=title)
-    axes[0].set_ylabel("NIE")
-    axes[0].legend(fontsize=7.5)
     return fig

@@ -54,19 +54,21 @@ CITIES = {
     "Ireland": "Dublin",
 }
 WORDS = (
-    "casa house, perro dog, gato cat, agua water, fuego fire, mesa table, silla chair, libro book, noche night, mano hand, "
-    "pie foot, ojo eye, boca mouth, cabeza head, sangre blood, hueso bone, leche milk, pan bread, queso cheese, huevo egg, "
-    "carne meat, pescado fish, manzana apple, naranja orange, uva grape, sal salt, cuchillo knife, tenedor fork, vaso glass, "
-    "puerta door, ventana window, pared wall, techo roof, suelo floor, calle street, puente bridge, ciudad city, pueblo town, "
-    "campo field, bosque forest, árbol tree, hoja leaf, flor flower, hierba grass, piedra stone, arena sand, mar sea, "
-    "isla island, lago lake, cielo sky, sol sun, luna moon, estrella star, lluvia rain, nieve snow, viento wind, hielo ice, "
-    "hombre man, mujer woman, hijo son, hija daughter, hermano brother, hermana sister, padre father, madre mother, "
-    "amigo friend, rey king, reina queen, abuela grandmother, caballo horse, vaca cow, oveja sheep, cerdo pig, gallina hen, "
-    "lobo wolf, oso bear, zorro fox, araña spider, mosca fly, abeja bee, rana frog, tortuga turtle, camisa shirt, "
-    "zapato shoe, sombrero hat, falda skirt, anillo ring, llave key, reloj clock, espejo mirror, cama bed, barco ship, "
-    "avión plane, coche car, rueda wheel, martillo hammer, dinero money, guerra war, paz peace, miedo fear, verdad truth, "
-    "mentira lie, sueño dream, rojo red, verde green, azul blue, blanco white, negro black, amarillo yellow, lunes Monday, "
-    "viernes Friday, enero January, verano summer, invierno winter, primavera spring, dulce sweet, viejo old, nuevo new"
+    "casa house, perro dog, gato cat, agua water, fuego fire, mesa table, silla chair, libro book, noche night, "
+    "mano hand, pie foot, ojo eye, boca mouth, cabeza head, sangre blood, hueso bone, leche milk, pan bread, queso "
+    "cheese, huevo egg, carne meat, pescado fish, manzana apple, naranja orange, uva grape, sal salt, cuchillo "
+    "knife, tenedor fork, vaso glass, puerta door, ventana window, pared wall, techo roof, suelo floor, calle "
+    "street, puente bridge, ciudad city, pueblo town, campo field, bosque forest, árbol tree, hoja leaf, flor "
+    "flower, hierba grass, piedra stone, arena sand, mar sea, isla island, lago lake, cielo sky, sol sun, luna "
+    "moon, estrella star, lluvia rain, nieve snow, viento wind, hielo ice, hombre man, mujer woman, hijo son, hija "
+    "daughter, hermano brother, hermana sister, padre father, madre mother, amigo friend, rey king, reina queen, "
+    "abuela grandmother, caballo horse, vaca cow, oveja sheep, cerdo pig, gallina hen, lobo wolf, oso bear, zorro "
+    "fox, araña spider, mosca fly, abeja bee, rana frog, tortuga turtle, camisa shirt, zapato shoe, sombrero hat, "
+    "falda skirt, anillo ring, llave key, reloj clock, espejo mirror, cama bed, barco ship, avión plane, coche car, "
+    "rueda wheel, martillo hammer, dinero money, guerra war, paz peace, miedo fear, verdad truth, mentira lie, "
+    "sueño dream, rojo red, verde green, azul blue, blanco white, negro black, amarillo yellow, lunes Monday, "
+    "viernes Friday, enero January, verano summer, invierno winter, primavera spring, dulce sweet, viejo old, nuevo "
+    "new"
 )
 _TENS = ("fifty", "sixty", "seventy", "eighty", "ninety")
 _UNITS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -105,7 +107,7 @@ def _subjects(kind, seed, part, rng):
 
 
 def statements(kind, count, seed, part):
-    """`count` statements of one type about one half of the facts, in pairs: a true fact, then a false one about the same city.
+    """`count` statements of one type about one half of the facts, in pairs: a true fact, then a false one on the same.
 
     `cities` and `neg_cities` (and `translations`, `neg_translations`; `larger`, `smaller`) state the same facts for the same
     seed, row by row, so that each row and its opposite make a contrast pair. A false country or word is that of another fact
@@ -158,7 +160,7 @@ def _compound(kind, whole, pool, rng):
 
 
 def swaps(seed, part):
-    """Pairs (true, false) of statements that differ in the city alone: each city of a half in its country, with an outsider."""
+    """Pairs (true, false) of statements that differ in the city alone, from the cities of one half."""
     rng = Random(f"swaps {seed} {part}")
     pool, pairs = _subjects("cities", seed, part, rng), []
     for country in dict.fromkeys(HOME[c] for c in pool):
@@ -229,7 +231,7 @@ def verdicts(rows, readout=INFORMATION):
 
 
 def cloze(rows):
-    """A `Question` for each pair of rows of `statements`: do they end as the true fact does, rather than as the false one?"""
+    """A `Question` for each pair of rows of `statements`: the end of the true fact, or that of the false one?"""
     return [
         Question(Statement(prompt, True, ()), prompt, true.names[1], false.names[1])
         for true, false in zip(rows[::2], rows[1::2], strict=True)

@@ -248,15 +248,33 @@ def equal(directions, means):
 
 
 def controls(survey: Survey, means: Float[Tensor, "models blocks width"], count: int, seed: int = 0):
-    """`count` random steps (count, models, blocks, width) as long as `means`, shaped like the data but blind to truth.
+    """`count` random steps (count, models, blocks, width) as long as `means`, shaped like the data, blind to truth.
 
-    Each is a random combination of the states, which have been centred within the true and the false statements of each type:
-    it lies where states lie. An isotropic step would mostly leave that space, and so move the model too little.
+    Each is a random combination of the states, centred within the true and within the false statements of each type, so it
+    lies where states lie. An isotropic step would mostly leave that space, and so move the model too little.
     """
     signs = torch.where(survey.labels, 1.0, -1.0)[..., None]
     rest = survey.states - signs * (survey.states * signs).mean(3, keepdim=True)  # labels are balanced, states centred
     weights = torch.randn(count, *rest.shape[:-1], generator=torch.Generator().manual_seed(seed))
     return equal(torch.einsum("cmbkr,mbkrd->cmbd", weights, rest), means)
+
+
+def pushes(survey: Survey, directions: dict, seed: int = 0) -> dict[tuple, Float[Tensor, "models blocks width"]]:
+    """Steps along directions, as published and at equal length, with four controls.
+
+    Args:
+        survey: where the directions were fitted.
+        directions: {(fitted on, probe): (models, blocks, width)}, mass-mean for each that is fitted on.
+        seed: of the controls, which are as long as the first mass-mean direction.
+
+    Returns:
+        {key: step}, with keys ("published", fitted on, probe), ("equal", fitted on, probe) and ("control", i); for mass-mean
+        the first two are the same, and the second is left out.
+    """
+    means = {fitted: d for (fitted, probe), d in directions.items() if probe == "mass-mean"}
+    found = {("published", *key): published(d, means[key[0]]) for key, d in directions.items()}
+    found |= {("equal", *key): equal(d, means[key[0]]) for key, d in directions.items() if key[1] != "mass-mean"}
+    return found | {("control", i): d for i, d in enumerate(controls(survey, next(iter(means.values())), 4, seed))}
 
 
 @dataclass(frozen=True)
@@ -292,14 +310,14 @@ def steer(language, false: Sequence, true: Sequence, steps: Float[Tensor, "steps
     Args:
         language: a `Language`.
         false, true: as many `Question`s on false statements as on true ones.
-        steps: for each of the model's blocks the vector that is added after it.
+        steps: for each of the model's blocks the vector that is added after it; or one vector for all.
         blocks: the blocks that are used.
         places: the tokens that are pushed: "word", the last word of the statement, and "stop", its end.
 
     Returns:
         A `Steering`.
     """
-    steps, before, after = steps.to(language.device), [], []
+    steps, before, after = steps.expand(-1, language.depth, -1).to(language.device), [], []
     for questions, sign in ((false, 1), (true, -1)):
         tokens = language.pose(questions)
         count, everywhere = len(questions), torch.arange(tokens.ids.shape[1], device=language.device)
@@ -311,15 +329,3 @@ def steer(language, false: Sequence, true: Sequence, steps: Float[Tensor, "steps
         found = language.run(copies, edit=Edit(vectors, copies.places(places)), after=start)[0]
         after.append(readings(found).view(len(steps), count))
     return Steering(torch.stack(before).cpu(), torch.stack(after, 1).cpu())
-
-
-def next_words(
-    language, question, options: Sequence[str], steps: Float[Tensor, "steps blocks width"], blocks, places=("word",)
-):
-    """Probability of each of `options` as the next word of a question, after each step, (steps, options)."""
-    asked = [type(question)(question.context, question.prompt, option) for option in options]
-    tokens = language.pose(asked)
-    copies = tokens[torch.zeros(len(steps), dtype=torch.long, device=language.device)]
-    vectors = {block: steps[:, block].to(language.device) for block in blocks}
-    ask = tokens.answers[:, 0].expand(len(steps), -1)
-    return language.run(copies, edit=Edit(vectors, copies.places(places)), ask=ask)[0].exp().cpu()

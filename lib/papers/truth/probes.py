@@ -45,8 +45,8 @@ def logistic(X, y, seed=0):
     It has not converged then, and the result depends on the scale of the states.
     """
     signs = _signs(X, y)
-    start = torch.rand(len(X), X.shape[2], generator=torch.Generator().manual_seed(seed)) * 2 - 1
-    w = (start * X.shape[2] ** -0.5).to(X).requires_grad_()
+    start = torch.rand(X.shape[2], generator=torch.Generator().manual_seed(seed)) * 2 - 1
+    w = (start * X.shape[2] ** -0.5).to(X).repeat(len(X), 1).requires_grad_()
     optimiser = torch.optim.AdamW([w], 1e-3, weight_decay=0.1)
     for _ in range(1000):
         p = torch.sigmoid(-signs * torch.einsum("gnd,gd->gn", X, w.detach()))  # of the wrong label
