@@ -80,25 +80,24 @@ def tables(panels, types):
 
 def answers(names, found, every, title):
     """Answers `found` (2, n) on the false and the true statements `names` (2, n), on the scale of `every` answer."""
-    fig, ax = figure(height=3.4)
+    fig, ax = figure(height=3.2)
     count = len(names[0])
-    for side, color, label in ((0, RED, "false statements"), (1, BLUE, "true statements")):
-        ax.barh(range(side * count, (side + 1) * count), found[side], color=color, label=label)
+    for side, color, label in ((0, RED, "false, pushed towards true"), (1, BLUE, "true, pushed towards false")):
+        ax.plot(found[side], range(side * count, (side + 1) * count), "o", color=color, ms=8, label=label)
     edge = 0.1 * float(every.max() - every.min())
-    ax.set(yticks=range(2 * count), yticklabels=[*names[0], *names[1]], title=title)
+    ax.set(yticks=range(2 * count), yticklabels=[*names[0], *names[1]], title=title, ylim=(-0.6, 2 * count + 0.9))
     ax.set(
         xlim=(float(every.min()) - edge, float(every.max()) + edge),
         xlabel="log-probability of “accurate” minus “inaccurate”",
     )
-    ax.axvline(0, color=INK, lw=0.8)
     ax.tick_params(axis="y", labelsize=7.5)
-    ax.legend(fontsize=7.5, loc="lower right")
+    ax.legend(fontsize=7.5, loc="upper left", ncols=2)
     return fig
 
 
-def effects(bars, control, title):
+def effects(bars, control):
     """Effects of pushes {(fitted on, probe): (as published, at equal length)}, each (2,), and the largest control's."""
-    fig, axes = figure(1, 2, width=8.6, height=3.2, sharey=True)
+    fig, axes = figure(1, 2, width=8.6, height=3.4, sharey=True)
     names = [f"{SHORT[t]}, {p}" for t, p in bars]
     for ax, side, way in zip(axes, (0, 1), ("false → true", "true → false"), strict=True):
         for place, (published, equal) in enumerate(bars.values()):
@@ -106,10 +105,10 @@ def effects(bars, control, title):
             ax.bar(place + 0.2, equal[side], 0.38, color=OCHRE, label="at equal length" if place == 0 else None)
         ax.axhline(control[side], color=RED, lw=1.2, ls="--", label="largest control")
         ax.axhline(0, color=INK, lw=0.8)
-        ax.set(xticks=range(len(names)), title=f"{title}: {way}", ylim=(-0.4, 1.5))
-        ax.set_xticklabels(names, rotation=40, ha="right", fontsize=7.5)
+        ax.set(xticks=range(len(names)), title=way)
+        ax.set_xticklabels(names, rotation=30, ha="right", fontsize=7.5)
     axes[0].set_ylabel("NIE")
-    axes[0].legend(loc="upper center", bbox_to_anchor=(1.0, 1.0), fontsize=7.5)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=7.5)
     return fig
 
 

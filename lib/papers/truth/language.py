@@ -5,6 +5,7 @@ import importlib.util
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import torch
 from jaxtyping import Float, Int
@@ -43,7 +44,7 @@ def check_model(name):
         _refuse(name, forms)
 
 
-def load(name: str, device: str = "cpu") -> "Language":
+def load(name: str, device: str = "cpu", progress=iter) -> "Language":
     """A language model, in float32 on the CPU and bfloat16 elsewhere. No code that comes with it is run.
 
     Args:
@@ -51,6 +52,7 @@ def load(name: str, device: str = "cpu") -> "Language":
             weights, which also stands in for smollm2 where that is not installed; a folder or a GGUF file, read as it is,
             with nothing looked up on the network; or a name on the Hugging Face Hub.
         device: "cpu" or "cuda".
+        progress: wrapper for the passes that its runs take.
 
     Raises:
         ValueError: if it is missing, cannot be read, or is of a family whose blocks are not found.
@@ -62,6 +64,7 @@ def load(name: str, device: str = "cpu") -> "Language":
     if name == RANDOM or path is None:
         return stand_in()
     import transformers
+    import transformers.modeling_gguf_pytorch_utils
 
     transformers.utils.logging.disable_progress_bar()
     local = path.exists()
@@ -69,14 +72,15 @@ def load(name: str, device: str = "cpu") -> "Language":
     if path.suffix == ".gguf":
         where, options = str(path.parent), {"gguf_file": path.name, "local_files_only": True}
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
+    quiet = mock.patch.object(transformers.modeling_gguf_pytorch_utils, "tqdm", lambda steps, **_: steps)
     try:
-        with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):  # progress bars of the conversion
+        with quiet:  # its progress bar would be a widget on the page
             tokenizer = transformers.AutoTokenizer.from_pretrained(where, **options)
             model = transformers.AutoModelForCausalLM.from_pretrained(where, dtype=dtype, use_safetensors=True, **options)
     except Exception as reason:  # missing, gated, without network, not a language model: the library's own words say which
         words = str(reason).strip().splitlines()[0]
         raise ValueError(f"model = {name!r}: expected a causal language model that can be loaded ({words})") from reason
-    return Language(path.stem if path.suffix == ".gguf" else path.name, model.to(device).eval(), tokenizer)
+    return Language(path.stem if path.suffix == ".gguf" else path.name, model.to(device).eval(), tokenizer, 64, progress)
 
 
 def stand_in() -> "Language":
@@ -153,13 +157,13 @@ class Edit:
 class Language:
     """A causal language model with its tokenizer."""
 
-    def __init__(self, name, model, tokenizer, rows=256):
-        """`rows`: texts for one pass, at most.
+    def __init__(self, name, model, tokenizer, rows=256, progress=iter):
+        """`rows`: texts for one pass, at most; `progress`: wrapper for the passes of a run.
 
         Raises:
             ValueError: for a family whose list of blocks is not found (Llama, GPT-NeoX, GPT-2 and their kin have one).
         """
-        self.name, self.model, self.tokenizer, self.rows = name, model, tokenizer, rows
+        self.name, self.model, self.tokenizer, self.rows, self.progress = name, model, tokenizer, rows, progress
         base = model.base_model
         self.blocks = getattr(base, "layers", None) or getattr(base, "h", None)
         if self.blocks is None:
@@ -218,7 +222,7 @@ class Language:
         """
         ask, order = tokens.answers if ask is None else ask, tokens.last.argsort(stable=True)
         chances, states = [], []
-        for part in order.split(self.rows):  # texts of like length together
+        for part in self.progress(order.split(self.rows)):  # texts of like length together
             length = int(tokens.last[part].max()) + 1
             start = None if after is None else (after[0], after[1][part, :length])
             looks = None if at is None else at[part].clamp(max=length - 1)
