@@ -87,9 +87,8 @@ def autoencoder(mode, loss):
 
 
 def toys():
-    reliable, share = torch.tensor([0.5, 0.9, 0.7]), torch.tensor([0.0, 0.2, 0.4])
     theta = llama.initial([4, 5, 6]).flatten().double()
-    return llama.Toys(theta, [4, 5, 6], reliable, share, 3, 16, torch.tensor([-100.0, float("inf"), 2.0]))
+    return llama.Toys(theta, [4, 5, 6], 3, 16, torch.tensor([-100.0, float("inf"), 2.0]))
 
 
 def hypernetwork():
