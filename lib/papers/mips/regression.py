@@ -6,7 +6,6 @@ squares, rounded), Boolean (clusters of hidden states become bits, the permutati
 """
 
 from dataclasses import dataclass, replace
-from functools import reduce
 from itertools import permutations, product
 from string import ascii_lowercase
 
@@ -14,7 +13,7 @@ import numpy as np
 from sklearn.cluster import KMeans
 
 from ...checks import check
-from .expressions import OPERATORS, evaluate, linear, rename, text
+from .expressions import OPERATORS, chain, evaluate, linear, rename, text
 from .lattice import Lattice, Table, best_lattice, label, transitions
 from .normal import normalise
 from .programs import Program, symbols
@@ -77,26 +76,21 @@ def boolean_expression(truth, variables):
     index = np.arange(1 << len(used))
     small = truth[sum(((index >> j) & 1) << i for j, i in enumerate(used))]
     named = [variables[i] for i in used]
-    terms = [_chain("&", [v if (i >> j) & 1 else ("-", 1, v) for j, v in enumerate(named)]) for i in index[small == 1]]
-    found = [_chain("|", terms)]
+    terms = [chain("&", [v if (i >> j) & 1 else ("-", 1, v) for j, v in enumerate(named)]) for i in index[small == 1]]
+    found = [chain("|", terms)]
     ones = sum((index >> j) & 1 for j in range(len(used)))
     by_sum = [set(small[ones == k].tolist()) for k in range(len(used) + 1)]
     if all(len(values) == 1 for values in by_sum):
         true = [k for k, values in enumerate(by_sum) if values == {1}]
-        total = _chain("+", named)
+        total = chain("+", named)
         if true == list(range(1, len(used) + 1, 2)):
-            found.append(_chain("^", named))
+            found.append(chain("^", named))
         if true == list(range(true[0], len(used) + 1)):
             found.append((">", total, true[0] - 1))
         if true == list(range(len(true))):
             found.append(("<", total, len(true)))
         found.append(("in", total, *true))
     return min(found, key=lambda e: len(text(e)))
-
-
-def _chain(operator, parts):
-    """The parts joined by an operator, from left to right."""
-    return reduce(lambda left, right: (operator, left, right), parts)
 
 
 def _codings(clusters):
