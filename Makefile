@@ -11,6 +11,8 @@ SCALE  ?= book
 HTML   ?= _build/html
 CORES  := $(shell getconf _NPROCESSORS_ONLN)
 OUT    := _build/$(SCALE)
+SCALES := book $(basename $(notdir $(wildcard book/params/*.yaml)))
+$(if $(filter $(SCALE),$(SCALES)),,$(error SCALE = '$(SCALE)': expected one of $(SCALES)))
 
 # A chapter has a module of its own name; the other pages are drawn from the executed chapters.
 CHAPTERS := $(foreach md,$(wildcard book/*.md),$(if $(wildcard lib/papers/$(basename $(notdir $(md)))*),$(basename $(notdir $(md)))))
@@ -28,7 +30,7 @@ export PYTHONWARNINGS := ignore::UserWarning:papermill.iorw
 book: $(READY) $(VENDOR)
 	@start=$$(date +%s); \
 	$(MAKE) --no-print-directory -j$(JOBS) notebooks && $(MAKE) --no-print-directory $(HTML)/index.html && \
-	python -m lib.reading check $(CHAPTERS:%=$(OUT)/%.ipynb) && \
+	python -m lib.reading $(CHAPTERS:%=$(OUT)/%.ipynb) && \
 	echo "The book is at $(HTML)/index.html ($$(( $$(date +%s) - start )) s, $(JOBS) chapters at a time, $(THREADS) threads each)."
 
 test: $(READY) $(VENDOR)
@@ -42,8 +44,7 @@ lab: $(READY)
 
 # Records the verdicts of all claims at seeds 0 to 4. It can be stopped at any time; what is finished is not run again.
 ledger: $(READY)
-	for chapter in $(CHAPTERS); do python -m lib.sweep $$chapter --grid seed=0:5 --out _build/ledger --workers $(CORES); done
-	python -m lib.reading record $(foreach chapter,$(CHAPTERS),$(foreach seed,0 1 2 3 4,_build/ledger/$(chapter)_book_seed=$(seed).ipynb))
+	for chapter in $(CHAPTERS); do python -m lib.sweep $$chapter --grid seed=0:5 --out _build/ledger --ledger; done
 
 bench: $(READY)
 	pip install -q -e '.[bench]'

@@ -3,12 +3,16 @@
     python -m lib.sweep lottery --grid seed=0:10 --grid rate=1e-3,1e-2 --out runs
 
 runs the chapter twenty times on this machine's cores; `--scheduler tcp://…` sends the runs to any Dask cluster that sees the
-same folder and has this project installed. Each run is one executed notebook in `--out`, named after its parameters and
+same folder and has this project installed. Each run is one executed notebook in `--out`, named after what it computes and
 written whole or not at all, so a sweep that was interrupted, wherever, goes on where it stopped.
 """
 
 import argparse
+import datetime
+import hashlib
+import importlib.util
 import itertools
+import json
 import os
 import re
 import sys
@@ -23,8 +27,8 @@ import yaml
 from dask.distributed import Client, LocalCluster, as_completed
 from tqdm import tqdm
 
-from .reading.claims import frame
-from .reading.ledger import version
+from .reading import ledger
+from .reading.claims import frame, read
 
 BOOK = Path(__file__).parents[1] / "book"
 
@@ -38,27 +42,34 @@ def parse_axis(text):
     name, equals, values = text.partition("=")
     span = re.fullmatch(r"(-?\d+):(-?\d+)(?::([1-9]\d*))?", values)
     try:
-        items = (
-            list(range(*map(int, span.groups("1")))) if span else yaml.safe_load(f"[{values}]") if ":" not in values else []
-        )
-    except yaml.YAMLError:
+        items = list(range(*map(int, span.groups("1")))) if span else [_value(part) for part in _parts(values)]
+    except ValueError:
         items = []
-    items = [_number(item) for item in items]
-    if not (name.isidentifier() and equals and items and None not in items) or len({repr(i) for i in items}) < len(items):
+    if not (name.isidentifier() and equals and items) or len({repr(i) for i in items}) < len(items):
         raise ValueError(
             f"--grid {text!r}: expected NAME=FIRST:END, NAME=FIRST:END:STEP or NAME=VALUE,VALUE,… without repeats"
         )
     return name, items
 
 
-def _number(item):
-    """YAML reads 1e-3 as a text; readers mean the number."""
-    if isinstance(item, list):
-        return [_number(part) for part in item]
+def _parts(text):
+    """The text cut at its commas outside brackets."""
+    if text.count("[") != text.count("]"):
+        raise ValueError
+    return re.split(r",(?![^\[]*\])", text)
+
+
+def _value(text):
+    """A number, true or false, a list or a word, as JSON reads it; `010`, `1:2` and nothing at all are none of these."""
+    text = text.strip()
+    if text.startswith("["):
+        return [_value(part) for part in _parts(text[1:-1])]
     try:
-        return float(item) if isinstance(item, str) else item
-    except ValueError:
-        return item
+        return json.loads(text)
+    except json.JSONDecodeError:
+        if not re.fullmatch(r"[A-Za-z_][\w ./+-]*", text):
+            raise ValueError from None
+        return text
 
 
 def load(chapter, scale):
@@ -69,7 +80,7 @@ def load(chapter, scale):
         scale: "book" for the chapter's own defaults, else a file in `book/params`.
 
     Returns:
-        notebook, the parameters of that scale, the names that the chapter declares.
+        the notebook, the version of what it computes, the parameters of that scale, the names that the chapter declares.
 
     Raises:
         ValueError: for an unknown chapter or scale.
@@ -82,17 +93,19 @@ def load(chapter, scale):
         raise ValueError(f"--scale {scale!r}: expected one of {sorted({'book', *scales})}")
     base = {} if scale == "book" else (yaml.safe_load(scales[scale].read_text()) or {}).get(path.stem, {})
     notebook = nbformat.v4.upgrade(jupytext.read(path))
-    notebook.metadata["version"] = version(path)
-    return notebook, base, set(papermill.inspect_notebook(notebook))
+    return notebook, ledger.version(path), base, set(papermill.inspect_notebook(notebook))
 
 
 def plan(chapter, scale, axes, out):
-    """Every run of the grid: a dict from the notebook's path to the run's parameters.
+    """The chapter's notebook, and every run of the grid: a dict from the executed notebook's path to the run's parameters.
+
+    A name is some readable words and a hash of all parameters and of the version of the code, so that runs that differ in
+    anything have different names, and a new version of a chapter runs again.
 
     Raises:
         ValueError: if an axis is given twice or names a parameter that the chapter does not have.
     """
-    notebook, base, known = load(chapter, scale)
+    notebook, version, base, known = load(chapter, scale)
     names = [name for name, _ in axes]
     for name in names:
         if name not in known or names.count(name) > 1:
@@ -100,17 +113,22 @@ def plan(chapter, scale, axes, out):
     runs = {}
     for point in itertools.product(*(values for _, values in axes)):
         chosen = dict(zip(names, point, strict=True))
-        words = [Path(chapter).stem, scale, *(f"{name}={value}" for name, value in chosen.items())]
-        runs[Path(out) / (re.sub(r"[^\w=.+-]+", "-", "_".join(words)) + ".ipynb")] = base | chosen
+        words = "_".join([Path(chapter).stem, scale, *(f"{name}={value}" for name, value in chosen.items())])
+        whole = json.dumps([base | chosen, version], sort_keys=True)
+        digest = hashlib.sha256(whole.encode()).hexdigest()[:8]
+        runs[Path(out) / f"{re.sub(r'[^a-zA-Z0-9_=.+-]+', '-', words)[:80]}_{digest}.ipynb"] = base | chosen
     return notebook, runs
 
 
-def finished(path, parameters, version):
-    """Whether `path` is the executed notebook of exactly these parameters and this version of the chapter's code."""
+def finished(path):
+    """Whether `path` is an executed notebook, whole; a file that is none is said to be run again."""
     if not path.exists():
         return False
-    metadata = nbformat.read(path, 4).metadata
-    return metadata.papermill.parameters == parameters and metadata.get("version") == version
+    try:
+        return nbformat.read(path, 4).metadata.papermill.exception is None
+    except Exception as fault:  # whatever stands there is not a run of ours
+        print(f"{path.name} is not an executed notebook and is run again ({type(fault).__name__})", file=sys.stderr)
+        return False
 
 
 def run(notebook, path, parameters):
@@ -118,7 +136,7 @@ def run(notebook, path, parameters):
 
     A run that is there already is left alone: Dask asks again for the results that a lost worker held.
     """
-    if finished(path, parameters, notebook.metadata.version):
+    if finished(path):
         return None
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "run.ipynb"
@@ -126,9 +144,10 @@ def run(notebook, path, parameters):
             papermill.execute_notebook(notebook, draft, parameters, progress_bar=False)
         except papermill.PapermillExecutionError as error:
             return f"{error.ename}: {error.evalue}"
-        part = path.with_name(f".{path.name}.part")
-        part.write_bytes(draft.read_bytes())
-        os.replace(part, path)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".run-") as beside:  # where a move is whole
+            part = Path(beside) / path.name
+            part.write_bytes(draft.read_bytes())
+            os.replace(part, path)
     return None
 
 
@@ -142,7 +161,7 @@ def save(paths, file):
     """The claims of the notebooks with each run's parameters, one row a claim, as .csv or .parquet (which needs pyarrow)."""
     table = frame(paths)
     parameters = {str(path): dict(nbformat.read(path, 4).metadata.papermill.parameters) for path in paths}
-    for name in sorted({name for values in parameters.values() for name in values} - set(table.columns)):
+    for name in sorted({name for values in parameters.values() for name in values}):
         table[name] = [str(parameters[path].get(name, "")) for path in table["notebook"]]
     getattr(table, {".csv": "to_csv", ".parquet": "to_parquet"}[file.suffix])(file, index=False)
 
@@ -161,11 +180,16 @@ def main(arguments=None):
     )
     parser.add_argument("--scheduler", help="address of a Dask scheduler to use instead of this machine")
     parser.add_argument("--table", type=Path, help="also write all claims to this .csv or .parquet file")
+    parser.add_argument("--ledger", action="store_true", help="also record all verdicts in book/ledger.json, by seed")
     options = parser.parse_args(arguments)
     try:
         notebook, runs = plan(options.chapter, options.scale, [parse_axis(text) for text in options.grid], options.out)
         if options.table and options.table.suffix not in (".csv", ".parquet"):
             raise ValueError(f"--table {options.table}: expected a file ending in .csv or .parquet")
+        if options.table and not options.table.absolute().parent.is_dir():
+            raise ValueError(f"--table {options.table}: expected a file in a folder that exists")
+        if options.table and options.table.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+            raise ValueError(f"--table {options.table}: expected a .csv file, as pyarrow is not installed")
         if options.workers < 1:
             raise ValueError(f"--workers {options.workers}: expected a whole number ≥ 1")
     except ValueError as error:
@@ -173,11 +197,13 @@ def main(arguments=None):
         return 2
 
     options.out.mkdir(parents=True, exist_ok=True)
-    todo = {
-        path: parameters for path, parameters in runs.items() if not finished(path, parameters, notebook.metadata.version)
-    }
+    todo = {path: parameters for path, parameters in runs.items() if not finished(path)}
     print(f"{len(runs)} runs, {len(runs) - len(todo)} finished before")
-    failures = _spread(notebook, todo, options) if todo else {}
+    try:
+        failures = _spread(notebook, todo, options) if todo else {}
+    except KeyboardInterrupt:
+        print("stopped: what is finished is kept, the same line goes on from there", file=sys.stderr)
+        return 130
     done = [path for path in runs if path not in failures]
     for path, why in failures.items():
         print(f"failed: {path.name}: {why}", file=sys.stderr)
@@ -185,6 +211,8 @@ def main(arguments=None):
         print(summary(done).to_string())
         if options.table:
             save(done, options.table)
+        if options.ledger:
+            ledger.write([row for path in done for row in read(path)], datetime.date.today().isoformat())
     return int(bool(failures))
 
 
@@ -194,7 +222,8 @@ def _spread(notebook, todo, options):
     if options.scheduler:
         cluster = nullcontext(options.scheduler)
     else:
-        cluster = LocalCluster(n_workers=min(options.workers, len(todo)), threads_per_worker=1, dashboard_address=":0")
+        here = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}  # nobody else is to reach it
+        cluster = LocalCluster(n_workers=min(options.workers, len(todo)), threads_per_worker=1, **here)
     with cluster as place, Client(place) as client:
         # A task and not scattered data: Dask makes it again if the worker that holds it is lost.
         source = client.submit(nbformat.reads, nbformat.writes(notebook), 4)

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from lib.kernels.rate import Packed, RateNetworks, RateTraining
 from lib.papers import brains
-from lib.papers.brains import FAMILIES, TASKS, TIMINGS, Member, Networks, Portrait
+from lib.papers.brains import FAMILIES, TASKS, TIMINGS, Member, Portrait
 
 SHORT, FULL = TIMINGS["short"], TIMINGS["full"]
 
@@ -21,7 +22,7 @@ def random_stack(members, side, timing=SHORT, seed=1):
     place = replace(place, **{k: getattr(place, k).double() for k in ("lateral", "inputs", "outputs", "place")})
     count = brains.random_networks([0], place.units, timing.inputs, timing.outputs).theta.shape[1]
     theta = 0.2 * torch.randn(members, count, dtype=torch.float64, generator=rng(seed))
-    return Networks(theta, place.units, timing.inputs, timing.outputs), place
+    return RateNetworks(theta, place.units, timing.inputs, timing.outputs), place
 
 
 def exam(task, count, timing=SHORT, seed=0, **options):
@@ -147,15 +148,9 @@ def test_training_draws_context_tasks_more_often():
 # --- networks
 
 
-def test_the_gradient_by_hand_is_that_of_autograd():
-    stack, _ = random_stack(3, 4)
-    batch = brains.task_trials(SHORT, 3, 5)
-    x, y, counts = batch.packed()
-    loss, grad = stack.gradient(x.double(), y, counts)
-    theta = stack.theta.clone().requires_grad_()
-    plain = brains.loss_plain(replace(stack, theta=theta), batch)
-    torch.testing.assert_close(loss, plain.detach())
-    torch.testing.assert_close(grad, torch.autograd.grad(plain.sum(), theta)[0])
+def cross_entropy(stack, batch):
+    """A mean over all steps of the trials, (members,)."""
+    return RateTraining(stack, lambda step: Packed(*batch.packed())).losses()
 
 
 def test_members_of_a_stack_equal_networks_trained_alone():
@@ -177,7 +172,7 @@ def test_training_learns_and_the_price_thins():
     place = brains.sheet(5, SHORT)
     growth = brains.grow([Member(0), Member(0, 3e-3)], place, SHORT, steps=150, batch=48, at=[0])
     test = brains.task_trials(SHORT, 20, 9)
-    before, after = (brains.loss_plain(stack, test) for stack in growth.history)
+    before, after = (cross_entropy(stack, test) for stack in growth.history)
     assert after[0] < 0.6 * before[0]
     length = brains.wiring(growth.final, place)
     assert length[1] < 0.9 * length[0]
@@ -397,7 +392,7 @@ def test_bad_training_is_refused(bad):
 
 def test_other_bad_input_is_refused():
     with pytest.raises(ValueError, match=r"theta = .*expected"):
-        Networks(torch.zeros(2, 5), 4, 3, 2)
+        RateNetworks(torch.zeros(2, 5), 4, 3, 2)
     with pytest.raises(ValueError, match="side = 1"):
         brains.sheet(1, SHORT)
     with pytest.raises(ValueError, match="context = "):

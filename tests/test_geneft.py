@@ -192,14 +192,14 @@ def test_members_together_equal_one_by_one(ours, theirs, rates):
 def test_padding_stays_zero_and_a_member_does_not_see_the_others():
     model = stack()
     run = geneft.train_graph_autoencoder(model, 1e-2, 1e-3, 60)
-    W, b = run.model.unpack()[1][1]
+    W, b = run.problem.unpack()[1][1]
     assert (W[0, 5:] == 0).all()
     assert (W[0, :, 5:] == 0).all()
     assert (b[0, 5:] == 0).all()
     alone = geneft.students([GREATER], [0.3], [2], widths=9, depth=2, dtype=torch.float64)
     assert torch.equal(alone.theta, model.select(torch.tensor([1])).theta)
     alone = geneft.train_graph_autoencoder(alone, 1e-2, 1e-3, 60)
-    assert torch.allclose(alone.model.points[0], run.model.points[1], rtol=1e-9, atol=1e-12)
+    assert torch.allclose(alone.problem.points[0], run.problem.points[1], rtol=1e-9, atol=1e-12)
 
 
 def test_compaction_changes_no_phase():

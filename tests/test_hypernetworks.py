@@ -24,7 +24,8 @@ def random_draws(S, B, n, code, seed=0, dtype=torch.float64):
 
 def trainee(parameters, **settings):
     """Hypernetworks in training on the L1 norm."""
-    return hyper.Fresh(partial(hyper.objective, target="L1 norm", total=len(parameters["base"]), **settings), parameters)
+    loss = partial(hyper.objective, target="L1 norm", total=len(parameters["base"]), **settings)
+    return hyper.Differentiable(loss, parameters)
 
 
 def shaken(seeds, code=6, seed=0, dtype=torch.float64):
@@ -121,9 +122,9 @@ def test_members_train_as_they_would_alone():
     parameters = hyper.initial(3, gate=torch.tensor([0.0, 1.5, 3.0]))
     model = trainee({name: t.double() for name, t in parameters.items()}, steps=40, dims=(3, 4), seed=2)
     optimiser = hyper.Adam(6e-3, clip=5.0)
-    together = hyper.train(model, optimiser, 6).model.parameters
+    together = hyper.train(model, optimiser, 6).problem.parameters
     for member in range(3):
-        alone = hyper.train(model.select(torch.tensor([member])), optimiser, 6).model.parameters
+        alone = hyper.train(model.select(torch.tensor([member])), optimiser, 6).problem.parameters
         for name, t in alone.items():
             torch.testing.assert_close(t[0], together[name][member], rtol=1e-7, atol=1e-9)
 
@@ -132,8 +133,12 @@ def test_the_gradient_is_that_of_the_loss_over_a_fixed_denominator():
     """Against a difference quotient in float64."""
     model = trainee(shaken(2), steps=10, dims=(3,), seed=1, betas=1)
     theta, direction, t = model.theta, hyper.normal(model.theta.numel(), seed=4).double(), 1e-6
-    losses, grad = model.gradient(theta, 9)
-    up, down = (model.gradient(theta + side * t * direction, 9)[0] for side in (1, -1))
+
+    def loss(theta):
+        share, grad = model.gradient(theta, 9)  # of one price, l / (l + 0.02)
+        return 0.02 * share / (1 - share), grad
+
+    (losses, grad), (up, _), (down, _) = (loss(theta + side * t * direction) for side in (0, 1, -1))
     slope = (grad * direction).view(2, -1).sum(1)
     torch.testing.assert_close(slope, (up - down) / (2 * t) / (losses + 0.02), rtol=1e-5, atol=1e-8)
 

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from lib.kernels import engines
 from lib.kernels.fused import build, cpp
-from lib.kernels.mlp import ACTIVATIONS, Regression, Stack, random_stack
+from lib.kernels.mlp import Regression, Stack, random_stack
 from lib.kernels.optimisers import SGD, Adam, AdamW, Optimiser
+from lib.kernels.problems import ACTIVATIONS, Differentiable
 from lib.kernels.rnn import Recurrent, Sequences, random_recurrent
-from lib.kernels.training import Differentiable, train
+from lib.kernels.training import train
 
 needs_compiler = pytest.mark.skipif(build.library() is None, reason="no C++ compiler")
 
@@ -158,7 +159,7 @@ def mlp_one_by_one(name):
 def test_trajectory(either, name):
     problem, (losses, theta) = regression(x=True, weight=True), mlp_one_by_one(name)
     run = train(problem, OPTIMISERS[name], 200, at=[0, 7])
-    assert (run.model.theta - theta).norm() <= 1e-9 * theta.norm()
+    assert (run.problem.theta - theta).norm() <= 1e-9 * theta.norm()
     torch.testing.assert_close(run.losses[-1], losses, rtol=1e-9, atol=1e-12)
 
 
@@ -167,21 +168,21 @@ def test_rnn_trajectory(either):
     optimiser = AdamW(FIVE[:3], decay=0.01, clip=0.5)
     losses, theta = one_by_one(problem, optimiser, 60)
     run = train(problem, optimiser, 60, at=[13])
-    assert (run.model.theta - theta).norm() <= 1e-9 * theta.norm()
+    assert (run.problem.theta - theta).norm() <= 1e-9 * theta.norm()
     torch.testing.assert_close(run.losses[-1], losses, rtol=1e-9, atol=1e-12)
 
 
 @needs_compiler
 @pytest.mark.parametrize("make", [lambda dtype: regression("bce", dtype=dtype), sequences])
 def test_float32_trajectory_is_as_exact_as_torch(make, monkeypatch):
-    exact = train(make(torch.float64), Adam(1e-3), 200).model.theta
+    exact = train(make(torch.float64), Adam(1e-3), 200).problem.theta
     error = {}
     for name in ("torch", "cpp"):
         monkeypatch.setenv("BLACKBOX_ENGINE", name)
         start = make(torch.float64)
         data = {k: t.float() for k, t in vars(start).items() if isinstance(t, torch.Tensor)}
         single = replace(start, stack=replace(start.stack, theta=start.theta.float()), **data)
-        error[name] = (train(single, Adam(1e-3), 200).model.theta - exact).norm()
+        error[name] = (train(single, Adam(1e-3), 200).problem.theta - exact).norm()
     assert error["cpp"] <= 10 * error["torch"] + 1e-6 * exact.norm()
 
 
@@ -199,9 +200,9 @@ def test_members_equal_separate_runs(either, problem):
         alone = train(problem.select(torch.tensor([member])), Adam(1e-2, clip=1.0), 40, at=[10, 20])
         torch.testing.assert_close(together.losses[:, member], alone.losses[:, 0], rtol=1e-10, atol=1e-12)
         span = slice(start, start + size)
-        torch.testing.assert_close(together.model.theta[span], alone.model.theta, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(together.problem.theta[span], alone.problem.theta, rtol=1e-9, atol=1e-12)
         if not bool((thinned.losses[:-1, member] <= together.losses[0][stop]).any()):
-            torch.testing.assert_close(thinned.model.theta[span], alone.model.theta, rtol=1e-9, atol=1e-12)
+            torch.testing.assert_close(thinned.problem.theta[span], alone.problem.theta, rtol=1e-9, atol=1e-12)
         start += size
 
 
@@ -209,7 +210,7 @@ def test_members_equal_separate_runs(either, problem):
 def test_deterministic_and_leaves_its_input_alone(either, problem):
     before = problem.theta.clone()
     first, second = (train(problem, Adam(1e-2), 30, at=at) for at in ([], [3, 11]))
-    assert torch.equal(first.model.theta, second.model.theta)
+    assert torch.equal(first.problem.theta, second.problem.theta)
     assert torch.equal(problem.theta, before)
 
 
@@ -217,7 +218,7 @@ def test_threads_do_not_matter(either):
     problem, runs = regression(), []
     for count in (1, 2):
         torch.set_num_threads(count)
-        runs.append(train(problem, Adam(1e-2), 20).model.theta)
+        runs.append(train(problem, Adam(1e-2), 20).problem.theta)
     torch.testing.assert_close(*runs, rtol=1e-12, atol=0)
 
 
@@ -225,9 +226,9 @@ def test_chunks_do_not_matter(monkeypatch):
     monkeypatch.setenv("BLACKBOX_ENGINE", "torch")
     problem = regression(groups=((40, (2, 5, 3)), (30, (2, 3, 3))), weight=True)
     rate = torch.linspace(1e-3, 1e-2, 70, dtype=torch.float64)
-    whole = train(problem, Adam(rate, clip=0.1), 10).model.theta
+    whole = train(problem, Adam(rate, clip=0.1), 10).problem.theta
     monkeypatch.setattr(engines, "CACHE", 1)
-    torch.testing.assert_close(train(problem, Adam(rate, clip=0.1), 10).model.theta, whole, rtol=1e-12, atol=0)
+    torch.testing.assert_close(train(problem, Adam(rate, clip=0.1), 10).problem.theta, whole, rtol=1e-12, atol=0)
 
 
 @needs_compiler
@@ -242,11 +243,11 @@ def test_choice_of_engine(monkeypatch):
     monkeypatch.delenv("BLACKBOX_ENGINE", raising=False)
     assert engines.engine(problem, Adam()) == ("cpp" if build.library() else "torch")
     assert engines.engine(problem, Optimiser()) == "torch"
-    assert engines.engine(Differentiable(lambda p, m: p["a"], {"a": torch.ones(2)}), Adam()) == "torch"
+    assert engines.engine(Differentiable(lambda p, m, step: p["a"], {"a": torch.ones(2)}), Adam()) == "torch"
     deep = regression(groups=((1, (2, 3, 3, 3, 3, 3, 3)),))
     assert engines.engine(deep, Adam()) == "torch"
     monkeypatch.setenv("BLACKBOX_ENGINE", "cpp")
-    with pytest.raises(ValueError, match="BLACKBOX_ENGINE = 'cpp': expected a model that it can train"):
+    with pytest.raises(ValueError, match="BLACKBOX_ENGINE = 'cpp': expected a problem that it can train"):
         engines.engine(deep, Adam())
     monkeypatch.setenv("BLACKBOX_ENGINE", "fortran")
     with pytest.raises(ValueError, match="BLACKBOX_ENGINE = 'fortran': expected one of torch, "):
@@ -275,7 +276,7 @@ def test_without_a_working_compiler(fresh_build, lines, capfd, monkeypatch):
     if lines:
         fresh_build(*lines)
     problem = regression()
-    runs = [train(problem, Adam(1e-2), 5).model.theta for _ in range(2)]
+    runs = [train(problem, Adam(1e-2), 5).problem.theta for _ in range(2)]
     notice = capfd.readouterr().err.strip().splitlines()
     assert len(notice) == 1  # once, not at every run
     assert ("broken" if lines else "no C++ compiler") in notice[0]
@@ -298,12 +299,12 @@ def test_bad_recurrent_input():
         ({"readout": (2, 1)}, r"readout = \(2, 1\): expected 3 inputs"),
         ({"members": 0}, "members = 0: expected a whole number ≥ 1"),
         ({"members": 2}, r"theta = tensor of shape \(249,\): expected \(166,\)"),
-        ({"activation": "gelu"}, "activation = 'gelu': expected one of relu, tanh"),
+        ({"activation": "sine"}, "activation = 'sine': expected one of gelu, leaky_relu, relu"),
     ):
         with pytest.raises(ValueError, match=words):
             replace(good.stack, **change)
     for change, words in (
-        ({"loss": "l1"}, "loss = 'l1': expected one of log, mse"),
+        ({"loss": "l1"}, "loss = 'l1': expected one of bce, log, mse"),
         ({"batch": 0}, "batch = 0: expected a whole number ≥ 1"),
         ({"x": good.x[:, :, :1]}, r"x = tensor of shape \(9, 5, 1\): expected \(N, T, 2\)"),
         ({"y": good.y[:, :3]}, r"y = tensor of shape \(9, 3, 2\): expected \(9, 5, 2\)"),

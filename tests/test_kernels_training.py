@@ -1,15 +1,19 @@
 """The training loop, the optimisers' input, stacks, power-law fits and Levenberg-Marquardt."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.kernels.exponents import exponent
-from lib.kernels.least_squares import levenberg_marquardt
+from lib.kernels.exponents import exponent, power
+from lib.kernels.least_squares import by_autograd, by_differences, levenberg_marquardt
 from lib.kernels.mlp import Regression, Stack, parameter_count, random_stack
 from lib.kernels.optimisers import SGD, Adam, cosine, drops
-from lib.kernels.training import Differentiable, schedule, train
+from lib.kernels.problems import Differentiable
+from lib.kernels.rnn import random_recurrent
+from lib.kernels.training import schedule, train
 
 
 def wave(members=2, dtype=torch.float32):
@@ -31,14 +35,14 @@ def test_records():
 def test_everyone_finishes():
     run = train(wave(3), Adam(1e-2), 10, at=[2, 5], finished=lambda losses: torch.ones(3, dtype=torch.bool))
     assert torch.equal(run.losses[0], run.losses[2])
-    torch.testing.assert_close(run.model.losses(), run.losses[0])
+    torch.testing.assert_close(run.problem.losses(), run.losses[0])
 
 
 def test_differentiable_equals_regression():
     problem = wave(2, torch.float64)
     (w1, b1), (w2, b2) = problem.stack.layers()[0]
 
-    def loss(p, members):
+    def loss(p, members, step):
         h = torch.nn.functional.silu(torch.baddbmm(p["b1"][:, None], problem.x.expand(len(members), -1, -1), p["w1"].mT))
         out = torch.baddbmm(p["b2"][:, None], h, p["w2"].mT)
         return (out - problem.y).square().mean((1, 2))
@@ -52,7 +56,7 @@ def test_a_rate_for_each_parameter():
     problem = wave(2)
     rate = torch.zeros(problem.theta.numel())
     rate[5] = 0.1
-    moved = train(problem, SGD(rate), 3).model.theta != problem.theta
+    moved = train(problem, SGD(rate), 3).problem.theta != problem.theta
     assert moved.nonzero().flatten().tolist() == [5]
 
 
@@ -133,7 +137,7 @@ def test_only_true_shapes_make_a_stack(members, sizes, extra):
         ({"x": torch.ones(0, 1)}, "x = .*: expected at least one element"),
         ({"y": torch.ones(8, 1)}, r"y = tensor of shape \(8, 1\): expected \(9, 1\) or \(2, 9, 1\)"),
         ({"weight": torch.ones(3)}, r"weight = tensor of shape \(3,\): expected \(9,\) or \(2, 9\)"),
-        ({"loss": "hinge"}, "loss = 'hinge': expected one of bce, cross_entropy, mse"),
+        ({"loss": "hinge"}, "loss = 'hinge': expected one of bce, cross_entropy, log, mse"),
     ],
 )
 def test_bad_data(change, words):
@@ -174,6 +178,43 @@ def test_levenberg_marquardt_never_rises(seed, iterations):
     assert (cost <= torch.func.vmap(residuals)(start).square().sum(1)).all()
 
 
+def recurrent(members):
+    """Residuals of a recurrent network that nearly counts, one member's, and starts near the solution, (members, p)."""
+    stack = random_recurrent(members, (3, 2), (2, 1), seed=0, dtype=torch.float64)
+    exact = torch.tensor([1.0, 0, 1, 0, 0.5, 1, 0, 0, 2, 0, 0], dtype=torch.float64)
+    x = torch.randn(6, 5, 1, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    one = stack.select(torch.tensor([0]))
+    y = replace(one, theta=exact)(x)[0]
+    near = exact + 0.05 * stack.theta.view(members, -1)
+    return lambda theta: (replace(one, theta=theta)(x)[0] - y).flatten(), near
+
+
+@pytest.mark.parametrize("jacobian", [by_autograd, by_differences])
+def test_levenberg_marquardt_polishes_a_recurrent_network(jacobian):
+    residuals, start = recurrent(3)
+    before = torch.func.vmap(residuals)(start).square().sum(1)
+    _, cost = levenberg_marquardt(residuals, start, 30, jacobian=jacobian)
+    assert (before > 1e-4).all()
+    assert (cost < 1e-16).all()
+
+
+def test_a_jacobian_by_differences_is_that_of_autograd():
+    residuals, theta = recurrent(3)
+    torch.testing.assert_close(by_differences(residuals, theta), by_autograd(residuals, theta), rtol=1e-5, atol=1e-6)
+
+
+def test_levenberg_marquardt_rests():
+    """With `least` 1 every member stays where its first step that helps has brought it, whatever the others do."""
+    residuals, start = recurrent(3)
+    start = start * torch.tensor([[1.0], [-20.0], [300.0]])  # some need more damping first
+    before, found = torch.func.vmap(residuals)(start).square().sum(1), torch.full_like(start, float("nan"))
+    for iterations in range(1, 20):
+        theta, cost = levenberg_marquardt(residuals, start, iterations)
+        first = found.isnan().all(1) & (cost < before)
+        found[first] = theta[first]
+    assert torch.equal(levenberg_marquardt(residuals, start, 20, least=1.0)[0], found)
+
+
 def power_law(alpha, seeds, noise, draw):
     sizes = torch.tensor([4.0, 8, 16, 32, 64])
     return sizes, sizes[:, None] ** -alpha * torch.exp(noise * torch.randn(5, seeds, generator=draw))
@@ -190,6 +231,32 @@ def test_exponent_interval_covers():
     covered = sum(low <= 1.0 <= high for _, low, high in fits) / len(fits)
     assert 0.82 <= covered <= 0.98
     assert torch.tensor([alpha for alpha, _, _ in fits]).mean().item() == pytest.approx(1.0, abs=0.02)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(-2, 2), st.integers(2, 6), st.integers(2, 5))
+def test_power_recovers_an_exact_law(alpha, cells, seeds):
+    x = torch.arange(1, cells + 1, dtype=torch.float64)
+    y = (3 * x**-alpha)[:, None].expand(-1, seeds)
+    assert power(x, y, draws=10) == pytest.approx((alpha,) * 3, abs=1e-9)
+
+
+def test_power_interval_covers_the_truth():
+    draw, hits = torch.Generator().manual_seed(0), 0
+    x = 2.0 ** torch.arange(6)
+    for i in range(40):
+        y = x[:, None] ** -1.0 * torch.exp(0.3 * torch.randn(6, 16, generator=draw))
+        _, low, high = power(x, y, draws=200, seed=i)
+        hits += low <= 1 <= high
+    assert hits >= 33
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "words"), [([1.0, 2.0], [[1.0, -1.0], [1.0, 1.0]], "positive"), ([1.0], [[1.0, 1.0]], "K ≥ 2")]
+)
+def test_power_refuses(x, y, words):
+    with pytest.raises(ValueError, match=words):
+        power(torch.tensor(x), torch.tensor(y))
 
 
 @pytest.mark.parametrize(

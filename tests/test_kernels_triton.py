@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from lib.kernels import engines
-from lib.kernels.mlp import ACTIVATIONS, Regression, random_stack
+from lib.kernels.mlp import Regression, random_stack
 from lib.kernels.optimisers import SGD, Adam, AdamW, Optimiser
+from lib.kernels.problems import ACTIVATIONS
 from lib.kernels.rnn import Sequences, random_recurrent
 from lib.kernels.training import train
 
@@ -102,8 +103,8 @@ def assert_same_run(problem, optimiser, steps, monkeypatch):
     exact = train(in_double(problem), optimiser, steps, at=[0, 7])
     monkeypatch.setenv("BLACKBOX_ENGINE", "triton")
     run = train(problem, optimiser, steps, at=[0, 7])
-    moved = (exact.model.theta - problem.theta).norm()
-    assert (run.model.theta - exact.model.theta).norm() <= 1e-4 * moved
+    moved = (exact.problem.theta - problem.theta).norm()
+    assert (run.problem.theta - exact.problem.theta).norm() <= 1e-4 * moved
     torch.testing.assert_close(run.losses.double(), exact.losses, rtol=1e-5, atol=1e-6)
     return run
 
@@ -116,14 +117,14 @@ def test_mlp_trajectory(name, steps, monkeypatch):
 def test_rnn_trajectory_of_minibatches(monkeypatch):
     problem, optimiser = sequences(batch=6, seed=3), AdamW(RATES, decay=0.01, clip=0.5)
     run = assert_same_run(problem, optimiser, 8, monkeypatch)
-    assert torch.equal(run.model.theta, train(problem, optimiser, 8, at=[3]).model.theta)
+    assert torch.equal(run.problem.theta, train(problem, optimiser, 8, at=[3]).problem.theta)
 
 
 def test_members_equal_separate_runs(monkeypatch):
     monkeypatch.setenv("BLACKBOX_ENGINE", "triton")
     problem = regression()
-    together = train(problem, Adam(1e-2), 10).model
-    alone = [train(problem.select(torch.tensor([member])), Adam(1e-2), 10).model.theta for member in range(2)]
+    together = train(problem, Adam(1e-2), 10).problem
+    alone = [train(problem.select(torch.tensor([member])), Adam(1e-2), 10).problem.theta for member in range(2)]
     assert torch.equal(together.theta, torch.cat(alone))
 
 
@@ -139,7 +140,7 @@ def test_members_equal_separate_runs(monkeypatch):
 def test_what_it_refuses(problem, monkeypatch):
     assert not triton_kernels.supports(problem, Adam())
     monkeypatch.setenv("BLACKBOX_ENGINE", "triton")
-    with pytest.raises(ValueError, match="BLACKBOX_ENGINE = 'triton': expected a model that it can train"):
+    with pytest.raises(ValueError, match="BLACKBOX_ENGINE = 'triton': expected a problem that it can train"):
         engines.engine(problem, Adam())
 
 

@@ -4,19 +4,61 @@ import re
 import nbformat
 import numpy as np
 import pytest
+import torch
+from hypothesis import given as given_
+from hypothesis import settings
+from hypothesis import strategies as st
 from ipywidgets import Stack
 
-from lib.reading import BLUE, INK, PALETTE, Claims, explore, figure, front, gallery, scoreboard, show
+import lib.reading.__main__ as main_module
+import lib.reading.ledger as ledger_module
+from lib.reading import (
+    BLUE,
+    INK,
+    PALETTE,
+    Claims,
+    between,
+    conditions,
+    each,
+    ensure,
+    exact,
+    explore,
+    figure,
+    front,
+    gallery,
+    given,
+    implied,
+    interval,
+    ours,
+    paper,
+    parameters,
+    sample,
+    scoreboard,
+    show,
+)
 from lib.reading import claims as claims_module
-from lib.reading.__main__ import main
+from lib.reading.conditions import (
+    argued,
+    every,
+    explains,
+    left_out,
+    less,
+    linear,
+    more,
+    most,
+    near,
+    nearly_all,
+    none,
+    same,
+    slope,
+)  # fmt: skip
 
 
 def some_claims(scale="book"):
     claims = Claims("demo", scale)
-    claims.add("up", "It goes up.", source="abstract", paper="1", here="1.1", predicate="0.9 <= x <= 1.2", x=1.1)
-    claims.add(
-        "down", "It <goes> down.", source="ours", paper="–", here="1.1", predicate="x < 1", x=1.1, finding="it does not"
-    )
+    claims.judge("up", "It goes up.", paper("abstract", "1"), near(1), exact(x=1.1))
+    claims.judge("down", "It <goes> down.", ours(), less(1), exact(x=1.1))
+    claims.judge("open", "It is up.", implied("the title"), more(0), sample(x=[-1.0, 1.0, -1.0, 1.0, 0.1]))
     return claims
 
 
@@ -25,71 +67,237 @@ def notebook(tmp_path, claims, name="demo", picture="<svg></svg>"):
     nb.cells = [
         nbformat.v4.new_markdown_cell(f"# Does {name} go up?"),
         nbformat.v4.new_code_cell("show()", metadata={"tags": ["gallery"]}),
+        *(nbformat.v4.new_code_cell(f"claims.judge({row['id']!r}, …)") for row in claims.rows),
         nbformat.v4.new_code_cell("claims"),
     ]
     nb.cells[1].outputs = [nbformat.v4.new_output("execute_result", {"text/html": picture})]
-    nb.cells[2].outputs = [nbformat.v4.new_output("execute_result", claims._repr_mimebundle_())]
+    shown = [*map(claims_module.Verdict, claims.rows), claims]
+    for cell, output in zip(nb.cells[2:], shown, strict=True):
+        cell.outputs = [nbformat.v4.new_output("execute_result", output._repr_mimebundle_())]
     path = tmp_path / f"{name}.ipynb"
     nbformat.write(nb, path)
     return path
 
 
-def test_verdicts_follow_the_printed_predicate():
-    verdicts = [row["verdict"] for row in some_claims().rows]
-    assert verdicts == ["holds", "does not hold"]
-    assert [row["verdict"] for row in some_claims("smoke").rows] == ["not judged at this scale"] * 2
+def judged(condition, *samples, scale="book", **options):
+    """The record of one claim."""
+    return Claims("demo", scale).judge("a", "It is so.", ours(), condition, *samples, **options).row
 
 
-def test_a_measurement_that_is_not_a_number_does_not_hold():
-    claims = Claims("demo", "book")
-    claims.add("nan", "x", source="ours", paper="–", here="nan", predicate="0 <= x", x=float("nan"))
-    assert claims["nan"]["verdict"] == "does not hold"
+def test_the_five_verdicts():
+    unsure, sure = sample(x=[-1.0, 1.0, -1.0, 1.0, 0.1]), sample(x=[1.0, 1.1, 0.9, 1.0, 1.2])
+    assert judged(more(0), sure)["verdict"] == "holds"
+    assert judged(less(0), sure)["verdict"] == "does not hold"
+    assert judged(more(0), unsure)["verdict"] == "undecided"
+    assert judged(more(0), sure, premise=given("it rests", less(0), sure))["verdict"] == "conditions not met"
+    assert judged(more(0), sure, premise=given("it rests", less(0), unsure))["verdict"] == "conditions not met"
+    assert (
+        judged(more(0), sure, premise=(given("it runs", more(0), sure), given("so", near(1), exact(y=1.05))))["verdict"]
+        == "holds"
+    )
+    assert judged(more(0), sample(x=[1.0, 1.0, 1.0, 1.0, float("nan")]))["verdict"] == "conditions not met"
+    assert judged(more(0), sure, scale="smoke")["verdict"] == "not judged at this scale"
 
 
-@pytest.mark.parametrize("predicate", ["y > 1", "x >", "x.y", "__import__('os')", "open('f')"])
-def test_a_predicate_that_cannot_be_judged_is_refused(predicate):
-    with pytest.raises(ValueError, match=r"^predicate = "):
-        Claims("demo", "book").add("a", "a", source="ours", paper="–", here="1", predicate=predicate, x=1.0)
+@pytest.mark.parametrize(
+    ("condition", "values", "verdict", "text"),
+    [
+        (slope(4), {"a": 4.14}, "holds", "a within 0.15 of 4"),
+        (slope(4), {"a": 3.84}, "does not hold", "a within 0.15 of 4"),
+        (near(-2), {"a": -2.3}, "holds", "a within 15% of -2"),
+        (near(-2), {"a": 2.0}, "does not hold", "a within 15% of -2"),
+        (more(), {"a": 2.0, "b": 1.0}, "holds", "a > b"),
+        (less(), {"a": 2.0, "b": 1.0}, "does not hold", "a < b"),
+        (more(1), {"a": 1.0}, "does not hold", "a > 1"),
+        (same(), {"a": [1.0, 1.1], "b": 1.15}, "holds", "largest − smallest of a, b ≤ 15% of their mean"),
+        (same(), {"a": [1.0, 1.2]}, "does not hold", "largest − smallest of a ≤ 15% of their mean"),
+        (same(absolute=True), {"a": 0.2, "b": 0.34}, "holds", "largest − smallest of a, b ≤ 0.15"),
+        (most(), {"a": 0.5}, "does not hold", "a > 1/2"),
+        (nearly_all(), {"a": [0.9, 1.0]}, "holds", "a ≥ 0.9"),
+        (nearly_all(), {"a": [0.89, 1.0]}, "does not hold", "a ≥ 0.9"),
+        (every(), {"a": 0.999}, "does not hold", "a = 1"),
+        (none(), {"a": 0.0}, "holds", "a = 0"),
+        (linear(), {"line": 1.1, "curve": 1.0}, "holds", "line ≤ 1.15 × curve"),
+        (explains(), {"ours": 0.6, "theirs": 0.7}, "does not hold", "ours > 1/2 and ours > theirs"),
+        (explains(), {"ours": 0.6, "theirs": 0.2}, "holds", "ours > 1/2 and ours > theirs"),
+        (argued("(a < 1) & (b > 1)", names="a b", because="the table has no line for two bounds"), {"a": 0.0, "b": 2.0},
+         "holds", "(a < 1) & (b > 1) (the table has no line for two bounds)"),
+    ],
+)  # fmt: skip
+def test_the_printed_condition_is_the_one_that_decides(condition, values, verdict, text):
+    row = judged(condition, exact(**values), value=lambda **q: q)
+    assert row["verdict"] == verdict
+    assert row["condition"] == text
+    assert row["units"] == "not random"
 
 
-def test_a_predicate_may_look_at_its_values_from_inside_a_generator():
-    claims = Claims("demo", "book")
-    claims.add("all", "x", source="ours", paper="–", here="1", predicate="all(low <= x for x in xs)", xs=[1, 2], low=1)
-    assert claims["all"]["verdict"] == "holds"
+def wrongly_held(condition, draws):
+    """Share of the data sets in `draws` (repeats, units) for which a claim that is false is said to hold."""
+    return sum(judged(condition, sample(x=units))["verdict"] == "holds" for units in draws) / len(draws)
 
 
-def test_a_name_is_used_once():
-    claims = some_claims()
-    with pytest.raises(ValueError, match=r"^name = 'up'"):
-        claims.add("up", "again", source="ours", paper="–", here="1", predicate="x", x=1)
+@pytest.mark.parametrize("units", [5, 8, 16])
+@pytest.mark.parametrize(("bias", "condition"), [(0.5, most()), (0.899, nearly_all())])
+def test_a_coin_is_seldom_trusted_wrongly(units, bias, condition):
+    coin = torch.rand(400, units, generator=torch.Generator().manual_seed(units)) < bias
+    assert wrongly_held(condition, coin) <= 0.05 + 2 * (0.05 * 0.95 / 400) ** 0.5
+
+
+@pytest.mark.parametrize("units", [5, 16])
+def test_a_difference_of_nothing_is_seldom_trusted(units):
+    noise = torch.randn(400, units, generator=torch.Generator().manual_seed(units))
+    share = wrongly_held(more(0), noise)
+    assert 0.01 < share <= 0.05 + 2 * (0.05 * 0.95 / 400) ** 0.5, "a test that never errs has no power"
+
+
+@given_(st.lists(st.floats(-5, 5), min_size=5, max_size=9), st.randoms())
+@settings(deadline=None, max_examples=30)
+def test_the_order_of_the_units_does_not_matter(values, random):
+    shuffled = random.sample(values, len(values))
+    first, second = (judged(more(1), sample(x=v)) for v in (values, shuffled))
+    assert first["verdict"] == second["verdict"]
+    assert first["share"] == second["share"]
+    assert first["low"]["x"] == pytest.approx(second["low"]["x"], abs=1e-12)
+
+
+def test_more_units_of_the_same_kind_narrow_the_interval():
+    noise = torch.randn(64, generator=torch.Generator().manual_seed(0))
+    noise = (noise - noise.mean()) / noise.std()
+    widths = []
+    for copies in (1, 4, 16):
+        row = judged(more(0), sample(x=noise[:8].repeat(copies)))
+        widths.append(row["high"]["x"][0] - row["low"]["x"][0])
+    assert widths[0] > 1.5 * widths[1] > 2 * widths[2]
+
+
+def test_what_was_measured_on_the_same_units_is_resampled_together():
+    base = torch.randn(12, generator=torch.Generator().manual_seed(0))
+    pair = {"a": 10 * base + 0.1, "b": 10 * base}
+    assert judged(more(), sample(**pair))["verdict"] == "holds"
+    assert judged(more(), sample(a=pair["a"]), sample(b=pair["b"]))["verdict"] == "undecided"
+
+
+def test_a_second_axis_must_be_true_all_along():
+    x = torch.ones(6, 3)
+    assert judged(more(0), sample(x=x))["verdict"] == "holds"
+    x[:, 1] = -1
+    assert judged(more(0), sample(x=x))["verdict"] == "does not hold"
+    assert judged(more(0), sample(x=x))["here"] == "x 1, -1, 1 [-1, 1]"
+
+
+def test_all_resamples_go_through_the_value_at_once():
+    shapes = []
+
+    def value(x):
+        shapes.append(tuple(x.shape))
+        return x.median(1).values
+
+    judged(more(0), sample(x=torch.ones(5)), value=value)
+    assert shapes == [(1001, 5)]
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda c: c.judge("a", "It is so.", ours(), more(0), sample(x=[1.0] * 4)), "units = 4 in a: expected at least 5"),
+        (lambda c: c.judge("a", "It is so", ours(), more(0), exact(x=1)), "says = 'It is so': expected a sentence"),
+        (lambda c: c.judge("a", "It is so.", "paper", more(0), exact(x=1)), "a: expected an origin .*, got 'paper'"),
+        (lambda c: c.judge("a", "It is so.", ours(), more(0), 3), "samples = 3 in a: expected sample"),
+        (lambda c: c.judge("a", "It is so.", ours(), more(), exact(x=1)), r"value = quantities \['x'\]: expected 2"),
+        (lambda c: c.judge("a", "It is so.", ours(), more(0)), r"samples = quantities \[\]: expected at least one"),
+        (lambda c: c.judge("a", "It is so.", ours(), more(0), exact(x=1), value=lambda x: 3), "value = value: expected"),
+        (lambda c: sample(x=[1.0, 2.0], y=[1.0]), "quantities = units {'x': 2, 'y': 1}: expected arrays"),
+        (lambda c: sample(x=[]), "quantities = units {'x': 0}"),
+        (lambda c: argued("a <", names="a", because="there is no line for this in the table"), "text = 'a <': expected"),
+        (lambda c: argued("a < 1", names="a", because="so"), "because = 'so': expected a sentence"),
+        (lambda c: left_out([0, 0, 1], [[1.0, 2, 3]]), "expected at least four different values"),
+    ],
+)  # fmt: skip
+def test_bad_use_is_named(call, words):
+    with pytest.raises(ValueError, match=words):
+        call(Claims("demo", "book"))
+
+
+def test_few_units_are_asked_for_more():
+    assert claims_module.required(5) == pytest.approx(0.9914, abs=1e-4)
+    assert claims_module.required(10) == pytest.approx(0.9733, abs=1e-4)
+    assert claims_module.required(10_000) == pytest.approx(0.95, abs=1e-3)
+
+
+def test_a_straight_line_is_linear_and_a_step_is_not():
+    x = torch.linspace(0, 1, 12)
+    noise = 0.02 * torch.randn(3, 12, generator=torch.Generator().manual_seed(0))
+    line, step = (left_out(x, y + noise) for y in (2 * x, (x > 0.5).double()))
+    assert bool((line["line"].mean() <= 1.15 * line["curve"].mean()).all())
+    assert bool((step["line"] > 1.15 * step["curve"]).all())
+
+
+def test_a_check_stops_the_run_and_says_what_was_found():
+    ensure("no mass is lost", 0.0 < 1e-6)
+    with pytest.raises(RuntimeError, match=r"^violated: no mass is lost \(found 0.1\)$"):
+        ensure("no mass is lost", 0.1 < 1e-6, 0.1)
+
+
+def test_a_verdict_is_a_linkable_line_with_its_grounds_in_a_fold():
+    html = claims_module.Verdict(some_claims().rows[1])._repr_mimebundle_()["text/html"]
+    assert '<div class="verdict" id="claim-demo-down"' in html
+    assert 'href="#claim-demo-down"' in html
+    assert "It &lt;goes&gt; down." in html
+    assert html.index("does not hold") < html.index("<details>") < html.index("x &lt; 1")
 
 
 def test_the_table_is_text_with_words_and_signs():
     html = some_claims()._repr_mimebundle_()["text/html"]
-    assert "✓ holds" in html
-    assert "✗ does not hold" in html
+    assert '<span class="sign">✓</span> <strong>holds</strong>' in html
     assert "It &lt;goes&gt; down." in html
-    assert "Finding: it does not" in html
-    assert html.count('scope="row"') == 2
+    assert "implied by the paper, the title" in html
+    assert html.count('scope="row"') == 3
 
 
 def test_claims_are_read_back_from_notebooks(tmp_path):
     path = notebook(tmp_path, some_claims())
     rows = claims_module.read(path)
     assert rows == some_claims().rows
-    assert set(claims_module.COLUMNS) <= set(rows[0])
+    assert set(rows[0]) == set(claims_module.COLUMNS)
     table = claims_module.frame([path, path])
-    assert list(table["id"]) == ["demo/up", "demo/down"] * 2
+    assert list(table["id"]) == ["demo/up", "demo/down", "demo/open"] * 2
     assert set(table["notebook"]) == {str(path)}
 
 
-def test_the_gate_keeps_findings_and_catches_regressions(tmp_path, capsys):
-    assert main([notebook(tmp_path, some_claims())]) == 0
-    claims = some_claims()
-    claims.add("worse", "It holds.", source="ours", paper="–", here="0", predicate="x > 1", x=0)
-    assert main([notebook(tmp_path, claims)]) == 1
-    assert "demo/worse: 0  <-- not declared as a finding" in capsys.readouterr().out
-    assert main([notebook(tmp_path, Claims("demo", "book"))]) == 1
+@pytest.fixture
+def a_ledger(tmp_path, monkeypatch):
+    """A ledger of its own, and a page that it can tell the version of."""
+    for module in (ledger_module, main_module):
+        monkeypatch.setattr(module, "LEDGER", tmp_path / "book/ledger.json")
+    monkeypatch.setattr(ledger_module, "ROOT", tmp_path)
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book/demo.md").write_text("# Demo\n")
+    ledger_module.ledger.cache_clear()
+    yield tmp_path
+    ledger_module.ledger.cache_clear()
+
+
+def test_the_ledger_catches_a_verdict_that_moved(a_ledger, capsys):
+    path = notebook(a_ledger, some_claims())
+    assert main_module.main([str(path)]) == 0
+    assert "demo is not in the ledger yet" in capsys.readouterr().out
+    ledger_module.write(claims_module.read(path), "2026-11-26")
+    assert main_module.main([str(path)]) == 0
+    assert "✓" in claims_module.seeds("demo/up")
+    for verdict, status in (("undecided", 0), ("conditions not met", 0), ("does not hold", 1)):
+        claims = some_claims()
+        claims["up"]["verdict"] = verdict
+        assert main_module.main([str(notebook(a_ledger, claims))]) == status
+    shown = capsys.readouterr()
+    assert "moved: demo/up at seed 0: does not hold (x 1.1) on " in shown.err
+    assert "the ledger has holds (x 1.1)" in shown.err
+    (a_ledger / "book/demo.md").write_text("# Demo\n\n```{code-cell}\n1\n```\n")
+    main_module.main([str(path)])
+    assert "demo has changed since the ledger was recorded" in capsys.readouterr().out
+
+
+def test_a_notebook_without_claims_is_an_error(a_ledger):
+    assert main_module.main([str(notebook(a_ledger, Claims("demo", "book")))]) == 1
 
 
 def test_front_page_counts_and_links_in_the_order_of_the_book(tmp_path, monkeypatch):
@@ -99,15 +307,69 @@ def test_front_page_counts_and_links_in_the_order_of_the_book(tmp_path, monkeypa
     monkeypatch.setattr(front, "TOC", tmp_path / "_toc.yml")
     html = scoreboard(tmp_path)._repr_mimebundle_()["text/html"]
     assert html.index('href="beta.html"') < html.index('href="alpha.html"')
-    assert "4 claims in 2 chapters" in html
-    assert html.count("<td>1</td>") == 2
-    listed = front.failures(tmp_path)._repr_mimebundle_()["text/html"]
+    assert "2 claims of 2 papers" in html
+    assert html.count("<td>0 of 1</td>") == 4
+    listed = front.exceptions(tmp_path)._repr_mimebundle_()["text/html"]
     assert 'href="beta.html#claim-demo-down"' in listed
-    assert "It &lt;goes&gt; down. Measured: 1.1. <em>it does not</em>." in listed
-    assert listed.count("<li>") == 1
+    assert "(ours): It &lt;goes&gt; down. Measured: x 1.1." in listed
+    assert "(implied by the paper, the title): It is up." in listed
+    assert listed.count("<li>") == 2
     cards = gallery(tmp_path)._repr_mimebundle_()["text/html"]
     assert cards.count("<a ") == 2
     assert cards.index("Does beta go up?") < cards.index("Does alpha go up?")
+
+
+def test_the_honesty_page_prints_every_line_of_the_table():
+    assert all(name in conditions.table() for _, name, _ in conditions.TABLE)
+
+
+def namespace(**changes):
+    """What a notebook's globals hold after papermill's cell."""
+    known = {"scale": "book", "device": "cpu", "seed": 0, "widths": [8], "rate": 0.1}
+    types = {"scale": str, "device": str, "seed": int, "widths": list[int], "rate": float}
+    cell = "# Parameters\n" + "\n".join(f"{name} = {value!r}" for name, value in changes.items())
+    return {**known, **changes, "__annotations__": types, "In": ["", cell]}
+
+
+def test_parameters_are_checked_by_their_annotations():
+    need = parameters(namespace(seed=3))
+    need("widths", low=1)
+    with pytest.raises(ValueError, match=r"^rate = 0.1: expected a finite number > 1"):
+        need("rate", above=1)
+    with pytest.raises(ValueError, match=r"^names = 'width': expected annotated parameters"):
+        need("width")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"sed": 3}, "sed = 3: expected a parameter of this chapter, the nearest is seed"),
+        ({"seed": -1}, "seed = -1: expected a whole number ≥ 0"),
+        ({"scale": "papper"}, "scale = 'papper': expected one of book, paper, smoke"),
+        ({"device": "tpu"}, "device = 'tpu': expected one of"),
+        (
+            {"widths": "[8, 16]"},
+            r"widths = '\[8, 16\]': expected a list of at least 1 value \(with papermill: -y",
+        ),
+        ({"widths": [8, 1.5]}, r"widths\[1\] = 1.5: expected a whole number"),
+        ({"rate": float("nan")}, "rate = nan: expected a finite number"),
+    ],
+)
+def test_bad_parameters_are_refused(changes, words):
+    with pytest.raises(ValueError, match=f"^{words}"):
+        parameters(namespace(**changes))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")
+def test_a_missing_card_is_said_before_any_work():
+    with pytest.raises(ValueError, match=r"^device = 'cuda': expected cpu"):
+        parameters(namespace(device="cuda"))
+
+
+def test_numbers_in_words():
+    assert each(torch.tensor([[0.123, 0.5]])) == "0.12, 0.50"
+    assert between([3, 1, 2], 0) == "1 to 3"
+    assert interval(1.111, 1.04, 1.2) == "1.11 [1.04, 1.20]"
 
 
 def luminance(color):
@@ -178,5 +440,5 @@ def test_explorables_stay_small(axes):
 
 
 def test_claims_travel_as_json():
-    bundle = some_claims()._repr_mimebundle_()
+    bundle = claims_module.Verdict(some_claims().rows[2])._repr_mimebundle_()
     assert json.loads(json.dumps(bundle[claims_module.MIME])) == bundle[claims_module.MIME]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -87,6 +88,8 @@ def test_spans_are_ranges(first, count, step):
         ("activation=silu,gelu", ["silu", "gelu"]),
         ("deep=true", [True]),
         ("seed=0:3", [0, 1, 2]),
+        ("activation=no,off", ["no", "off"]),
+        ("words=[a, b],[c]", [["a", "b"], ["c"]]),
     ],
 )
 def test_values_are_what_they_look_like(text, values):
@@ -94,7 +97,20 @@ def test_values_are_what_they_look_like(text, values):
 
 
 @pytest.mark.parametrize(
-    "text", ["seed", "seed=", "=3", "seed=3:3", "seed=0:9:0", "seed=1,1", "se ed=1", "widths=[8", "seed=1,,2"]
+    "text",
+    [
+        "seed",
+        "seed=",
+        "=3",
+        "seed=3:3",
+        "seed=0:9:0",
+        "seed=1,1",
+        "se ed=1",
+        "widths=[8",
+        "seed=1,,2",
+        "seed=010",
+        "seed=08,1",
+    ],
 )
 def test_bad_grids_are_refused(text):
     with pytest.raises(ValueError, match=r"^--grid .*expected NAME="):
@@ -103,10 +119,34 @@ def test_bad_grids_are_refused(text):
 
 def test_every_run_has_its_own_name_and_parameters(toy, tmp_path):
     _, runs = sweep.plan(str(toy), "book", [("seed", [0, 1]), ("nap", [0.5])], tmp_path)
-    assert {path.name: values for path, values in runs.items()} == {
-        "toy_book_seed=0_nap=0.5.ipynb": {"seed": 0, "nap": 0.5},
-        "toy_book_seed=1_nap=0.5.ipynb": {"seed": 1, "nap": 0.5},
-    }
+    assert list(runs.values()) == [{"seed": 0, "nap": 0.5}, {"seed": 1, "nap": 0.5}]
+    assert [re.sub("_[0-9a-f]{8}.ipynb", "", path.name) for path in runs] == [
+        "toy_book_seed=0_nap=0.5",
+        "toy_book_seed=1_nap=0.5",
+    ]
+
+
+def test_names_lose_nothing(toy, tmp_path):
+    """Values that look alike in a file's name, values that make it too long, and another version of the chapter."""
+    _, alike = sweep.plan(str(toy), "book", [("scale", ["x/y", "x-y", "x:y"])], tmp_path)
+    assert len(alike) == 3
+    _, long = sweep.plan(str(toy), "book", [("nap", [list(range(120)), list(range(121))])], tmp_path)
+    assert len(long) == 2
+    assert max(len(path.name) for path in long) < 120
+    toy.write_text(TOY.replace("seed % 2", "seed % 3"))
+    _, changed = sweep.plan(str(toy), "book", [("scale", ["x/y", "x-y", "x:y"])], tmp_path)
+    assert not set(alike) & set(changed)
+    toy.write_text(TOY.replace("# Toy", "# A toy"))
+    _, reworded = sweep.plan(str(toy), "book", [("scale", ["x/y", "x-y", "x:y"])], tmp_path)
+    assert set(alike) == set(reworded), "prose is no reason to run again"
+
+
+@pytest.mark.parametrize("rubbish", ["", "{", "[]", '{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'])
+def test_a_file_that_is_no_executed_notebook_is_run_again(tmp_path, capsys, rubbish):
+    path = tmp_path / "toy.ipynb"
+    path.write_text(rubbish)
+    assert not sweep.finished(path)
+    assert capsys.readouterr().err.startswith("toy.ipynb is not an executed notebook and is run again (")
 
 
 def test_a_chapters_parameters_at_a_scale_are_the_starting_point(tmp_path):
@@ -125,6 +165,8 @@ def test_a_chapters_parameters_at_a_scale_are_the_starting_point(tmp_path):
         (["--scale", "huge"], "--scale 'huge': expected one of"),
         (["--workers", "0"], "--workers 0: expected"),
         (["--table", "t.xls"], "expected a file ending in .csv or .parquet"),
+        (["--table", "nowhere/t.csv"], "expected a file in a folder that exists"),
+        (["--table", "t.parquet"], "as pyarrow is not installed"),
     ],
 )
 def test_a_bad_call_fails_before_anything_starts(toy, tmp_path, capsys, arguments, words):
@@ -144,7 +186,7 @@ def test_a_sweep_runs_reports_failures_and_goes_on(toy, tmp_path):
     assert first.returncode == 1
     assert "4 runs, 0 finished before" in first.stdout
     assert first.stderr.count("ValueError: nap = -1: expected a number ≥ 0") == 2
-    assert list(notebooks(out)) == ["toy_book_seed=0_nap=0.ipynb", "toy_book_seed=1_nap=0.ipynb"]
+    assert [name[:-15] for name in notebooks(out)] == ["toy_book_seed=0_nap=0", "toy_book_seed=1_nap=0"]
     rows = pandas.read_csv(table)
     assert dict(zip(rows["seed"], rows["verdict"], strict=True)) == {0: "holds", 1: "does not hold"}
     stamps = [path.stat().st_mtime_ns for path in sorted(out.iterdir())]

@@ -166,8 +166,7 @@ def test_a_stack_equals_its_toys_alone():
 def test_the_gradient_is_that_of_the_loss():
     toys = stack([1])
     theta, direction = toys.theta.double(), torch.randn(len(toys.theta), dtype=torch.float64)
-    tokens = toys.batch(2)
-    by_hand = [toys._losses(llama.unpack((theta + s * 1e-5 * direction)[None]), tokens) for s in (1, -1)]
+    by_hand = [toys.with_theta(theta + s * 1e-5 * direction).losses(2) for s in (1, -1)]
     slope = (by_hand[0] - by_hand[1]).item() / 2e-5
     assert toys.gradient(theta, 2)[1] @ direction == pytest.approx(slope, rel=1e-4)
 
@@ -185,7 +184,7 @@ def readers(stored):
 def test_the_export_is_the_toy(stored, readers):
     """Logits are equal; `hidden_states` is the blocks' output except for the last, where the final norm is in it."""
     tokens = readers[0].read(world.statements("conj", 6, 0) + world.statements("larger", 6, 0))
-    ours = llama.logits(llama.unpack(stored.theta), tokens.ids.expand(2, *tokens.ids.shape))
+    ours = llama.logits(llama.weights(stored.theta), tokens.ids.expand(2, *tokens.ids.shape))
     for mine, reader in zip(ours, readers, strict=True):
         with torch.no_grad():
             out = reader.model(tokens.ids, output_hidden_states=True)
@@ -212,7 +211,7 @@ def test_stored_toys_are_what_the_command_gives(stored):
     """
     again = llama.teach(stored.seeds[:1], 1900, stop=50)
     torch.testing.assert_close(again.chances[:, 0], stored.chances[:3, 0], rtol=0, atol=2e-3)
-    torch.testing.assert_close(llama.examine(llama.unpack(stored.theta)), stored.chances[-1], rtol=0, atol=0.02)
+    torch.testing.assert_close(llama.examine(llama.weights(stored.theta)), stored.chances[-1], rtol=0, atol=0.02)
     assert stored.steps[-1] == 1900
 
 

@@ -1,6 +1,6 @@
 """Who does the work of a training run: fused C++ kernels on the CPU, plain torch elsewhere.
 
-The environment variable BLACKBOX_ENGINE (`torch`, `cpp` or `triton`) forces one for the models that have fused kernels.
+The environment variable BLACKBOX_ENGINE (`torch`, `cpp` or `triton`) forces one for the problems that have fused kernels.
 Triton's, for a GPU, is never chosen by itself: it has not been run on a card yet.
 """
 
@@ -17,8 +17,8 @@ STEPS = 5000  # in one call at most, and
 TOUCHED = {"cpp": 1 << 31, "triton": 1 << 36}  # numbers touched in one call at most, so that an interrupt is heard soon
 
 
-def engine(model, optimiser):
-    """The name of the engine that trains `model` with `optimiser`.
+def engine(problem, optimiser):
+    """The name of the engine that trains `problem` with `optimiser`.
 
     Raises:
         ValueError: if BLACKBOX_ENGINE forces one that does not exist or cannot.
@@ -26,13 +26,13 @@ def engine(model, optimiser):
     forced = os.environ.get("BLACKBOX_ENGINE")
     if forced not in (None, "", "torch", *FUSED):
         raise ValueError(f"BLACKBOX_ENGINE = {forced!r}: expected one of torch, {', '.join(FUSED)}")
-    if forced == "torch" or not hasattr(model, "working_set"):
+    if forced == "torch" or problem.kernel is None:
         return "torch"
     name = forced or "cpp"
-    if fused(name) is not None and fused(name).supports(model, optimiser):
+    if fused(name) is not None and fused(name).supports(problem, optimiser):
         return name
     if forced:
-        raise ValueError(f"BLACKBOX_ENGINE = {forced!r}: expected a model that it can train, on its device")
+        raise ValueError(f"BLACKBOX_ENGINE = {forced!r}: expected a problem that it can train, on its device")
     return "torch"
 
 
@@ -46,35 +46,35 @@ def fused(name):
         return None
 
 
-def advance(model, state, steps):
-    """`steps` updates of the `optimisers.State` in place; the parameters of `model` do not matter, its data do."""
-    name = engine(model, state.optimiser)
+def advance(problem, state, steps):
+    """`steps` updates of the `optimisers.State` in place; the parameters of `problem` do not matter, its data do."""
+    name = engine(problem, state.optimiser)
     if name == "torch":
-        return _torch(model, state, steps)
-    most = max(1, min(STEPS, TOUCHED[name] // (len(state.sizes) * model.working_set)))
+        return _torch(problem, state, steps)
+    most = max(1, min(STEPS, TOUCHED[name] // (len(state.sizes) * problem.working_set)))
     for start in range(0, steps, most):
-        fused(name).advance(model, state, min(most, steps - start))
+        fused(name).advance(problem, state, min(most, steps - start))
 
 
-def losses(model, state):
+def losses(problem, state):
     """Losses (members,) at the state's parameters."""
-    name = engine(model, state.optimiser)
+    name = engine(problem, state.optimiser)
     if name != "torch":
-        return fused(name).evaluate(model, state.theta)[0]
+        return fused(name).evaluate(problem, state.theta)[0]
     with torch.no_grad():
-        return model.with_theta(state.theta).losses()
+        return problem.with_theta(state.theta).losses()
 
 
-def _torch(model, state, steps):
+def _torch(problem, state, steps):
     """Plain torch; on a CPU a chunk of members after the other, so that what a step touches stays in the cache."""
     members = chunk = len(state.sizes)
-    if state.theta.device.type == "cpu" and hasattr(model, "working_set"):
-        chunk = max(32, CACHE // model.working_set)
+    if state.theta.device.type == "cpu" and problem.working_set:
+        chunk = max(32, CACHE // problem.working_set)
     for start in range(0, members, chunk):
         whole = chunk >= members
         rows = torch.arange(start, min(start + chunk, members))
-        part = model if whole else model.select(rows)
-        share = state if whole else state.narrow(start, min(start + chunk, members))
+        part = problem if whole else problem.select(rows)
+        share = state if whole else state[start : start + chunk]
         for _ in range(steps):
             share.step(part.gradient(share.theta, share.t)[1])
     state.t = share.t

@@ -43,3 +43,30 @@ def exponent(sizes, losses, draws=1000, level=0.95, seed=0):
     alphas = -slope(x, resampled)
     low, high = alphas.quantile(torch.tensor([0.5 - level / 2, 0.5 + level / 2], dtype=torch.float64)).tolist()
     return -slope(x, losses.quantile(0.5, 1).log()).item(), low, high
+
+
+def power(x, y, draws=1000, seed=0):
+    """The exponent alpha of mean y ~ (mean x)^-alpha, with a 95 % bootstrap interval over seeds.
+
+    Args:
+        x: (K,) or (K, seeds), positive.
+        y: (K, seeds), positive; the seeds of a cell are resampled together in x and y.
+        draws, seed: of the resampling.
+
+    Returns:
+        alpha, low, high as floats.
+
+    Raises:
+        ValueError: for fewer than two cells, unlike shapes, or numbers that are not positive.
+    """
+    x, y = (torch.as_tensor(t, dtype=torch.float64) for t in (x, y))
+    x = x[:, None].expand_as(y) if x.dim() == 1 and len(x) == len(y) else x
+    if x.shape != y.shape or y.dim() != 2 or len(y) < 2 or not bool((x > 0).all() and (y > 0).all()):
+        raise ValueError(f"x, y = shapes {tuple(x.shape)}, {tuple(y.shape)}: expected positive (K, seeds) with K ≥ 2")
+    picks = torch.randint(y.shape[1], (draws, *y.shape), generator=torch.Generator().manual_seed(seed))
+    picks[0] = torch.arange(y.shape[1])  # the sample itself comes first
+    u, v = (t.expand(draws, -1, -1).gather(2, picks).mean(2).log() for t in (x, y))
+    u = u - u.mean(1, keepdim=True)
+    alphas = -(u * v).sum(1) / u.square().sum(1)
+    low, high = alphas.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return alphas[0].item(), low, high

@@ -7,36 +7,43 @@ serves all its members.
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import ClassVar, Self
 
 import torch
-import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from ..checks import check
+from .problems import ACTIVATIONS, LOSSES, Problem, draw_rows, unpack
 from .tensors import check_tensor
 
-# name -> (s, s' as a function of the pre-activation h and the activation a = s(h))
-ACTIVATIONS = {
-    "silu": (F.silu, lambda h, a: torch.sigmoid(h).mul_(1 - a).add_(a)),
-    "relu": (F.relu, lambda h, a: (h > 0).to(h.dtype)),
-    "leaky_relu": (F.leaky_relu, lambda h, a: (h > 0).to(h.dtype).clamp_(min=0.01)),
-    "tanh": (torch.tanh, lambda h, a: 1 - a * a),
-    "gelu": (F.gelu, lambda h, a: torch.special.ndtr(h) + h * torch.exp(-0.5 * h * h) * 0.3989422804014327),
-}
-LOSSES = {"mse", "bce", "cross_entropy"}
 
-
-def parameter_count(sizes):
+def parameter_count(sizes) -> int:
     """Parameters of one MLP with the given layer sizes, input first: (1, 8, 1) has 25."""
     return sum((i + 1) * o for i, o in pairwise(sizes))
 
 
-def layer_views(block, sizes):
-    """Views [(W (S, out, in), b (S, out)), …] into `block` (S, at least the parameter count), one row a member."""
-    views, at = [], 0
-    for i, o in pairwise(sizes):
-        views.append((block[:, at : at + i * o].unflatten(1, (o, i)), block[:, at + i * o : at + i * o + o]))
-        at += i * o + o
-    return views
+def layer_views(block: Float[Tensor, "members count"], sizes) -> list[tuple[Tensor, Tensor]]:
+    """Views [(W (members, out, in), b (members, out)), …] into the rows of `block`, from the first column."""
+    views = unpack(block, [shape for i, o in pairwise(sizes) for shape in ((o, i), (o,))])
+    return list(zip(views[::2], views[1::2], strict=True))
+
+
+def fan_in_start(members: int, nets, generator: torch.Generator) -> Float[Tensor, "members count"]:
+    """PyTorch's default parameters, weights and biases ~ U(-1, 1)/sqrt(fan in), float64.
+
+    Args:
+        members: how many.
+        nets: layer sizes of each of the MLPs that lie next to each other in one member.
+        generator: on the CPU.
+    """
+    counts = [parameter_count(sizes) for sizes in nets]
+    block = torch.rand(members, sum(counts), generator=generator, dtype=torch.float64) * 2 - 1
+    for part, sizes in zip(block.split(counts, 1), nets, strict=True):
+        for layer, fan_in in zip(layer_views(part, sizes), sizes, strict=False):
+            for tensor in layer:
+                tensor.mul_(fan_in**-0.5)
+    return block
 
 
 @dataclass(frozen=True)
@@ -131,15 +138,14 @@ def random_stack(groups, activation="silu", *, seed, scale=None, dtype=torch.flo
     check("seed", seed, int, low=0)
     if scale is not None:
         check("scale", scale, float, above=0)
-    generator = torch.Generator().manual_seed(seed)
-    theta = torch.rand(_total(groups), generator=generator, dtype=torch.float64) * 2 - 1
+    generator, total = torch.Generator().manual_seed(seed), _total(groups)
+    if scale is None:
+        theta = torch.cat([fan_in_start(members, [sizes], generator).flatten() for members, sizes in groups])
+    else:
+        theta = scale * (torch.rand(total, generator=generator, dtype=torch.float64) * 2 - 1)
     stack = Stack(theta, tuple(groups), activation)
-    for (_, sizes), group in zip(stack.groups, stack.layers(), strict=True):
-        for (W, b), fan_in in zip(group, sizes, strict=False):
-            W.mul_(fan_in**-0.5 if scale is None else scale)
-            b.mul_(fan_in**-0.5 if scale is None else scale)
-        if scale is not None:
-            group[-1][1].zero_()
+    for layers in stack.layers() if scale is not None else ():
+        layers[-1][1].zero_()
     return replace(stack, theta=theta.to(device, dtype))
 
 
@@ -158,17 +164,18 @@ def _columns(x, start, members):
 
 
 @dataclass(frozen=True)
-class Regression:
-    """A stack of MLPs with the data they learn: what `training.train` runs.
+class Regression(Problem):
+    """A stack of MLPs with the data they learn.
 
     Attributes:
         stack: the networks.
         x: inputs, (P, in) shared or (members, P, in).
         y: targets, (P, out) shared or (members, P, out); for cross-entropy class numbers, int64, (P,) or (members, P).
-        loss: "mse" (mean over outputs of the squared error), "bce" (binary cross-entropy of logits, mean over outputs)
-            or "cross_entropy"; all averaged over points with `weight`.
+        loss: name in `problems.LOSSES`, averaged over points with `weight`.
         weight: of the points, (P,) shared or (members, P); None for 1/P. Give a row that sums to 1 for a mean.
     """
+
+    kernel: ClassVar[str | None] = "mlp"
 
     stack: Stack
     x: torch.Tensor
@@ -177,7 +184,7 @@ class Regression:
     weight: torch.Tensor | None = None
 
     def __post_init__(self):
-        check("loss", self.loss, LOSSES)
+        check("loss", self.loss, set(LOSSES))
         _points("x", self.x, self.stack)
         members, outputs, points = self.stack.members, self.stack.groups[0][1][-1], self.x.shape[-2]
         tail = (points,) if self.loss == "cross_entropy" else (points, outputs)
@@ -197,84 +204,170 @@ class Regression:
                 raise ValueError(f"weight = tensor of shape {shape}: expected {(points,)} or {(members, points)}")
 
     @property
-    def theta(self):
+    def theta(self) -> Float[Tensor, " total"]:  # type: ignore[override]
         return self.stack.theta
 
     @property
-    def sizes(self):
+    def sizes(self) -> Int[Tensor, " members"]:
         return self.stack.sizes
 
     @property
-    def working_set(self):
-        """Numbers that one member touches in one step, at most."""
+    def working_set(self) -> int:
         return 3 * self.x.shape[-2] * max(sum(sizes) for _, sizes in self.stack.groups)
 
-    def with_theta(self, theta):
-        """The same problem at other parameters."""
+    def with_theta(self, theta: Float[Tensor, " total"]) -> Self:
         return replace(self, stack=replace(self.stack, theta=theta))
 
-    def select(self, members):
-        """The problem of the given members only (int64 indices, ascending)."""
-        own = [self.x.dim() == 3, self.y.dim() == (2 if self.loss == "cross_entropy" else 3)]
-        weight = self.weight[members] if self.weight is not None and self.weight.dim() == 2 else self.weight
-        x, y = (t[members] if each else t for t, each in zip((self.x, self.y), own, strict=True))
+    @property
+    def own(self):
+        """Whether x, y and the weights are each member's own."""
+        weight = self.weight is not None and self.weight.dim() == 2
+        return self.x.dim() == 3, self.y.dim() == (2 if self.loss == "cross_entropy" else 3), weight
+
+    def _data(self, rows):
+        """x, y and weights of the members in `rows` (a slice or indices); shared ones as they are."""
+        data = (self.x, self.y, self.weight)
+        return [t[rows] if own else t for t, own in zip(data, self.own, strict=True)]
+
+    def select(self, members: Int[Tensor, " kept"]) -> Self:
+        x, y, weight = self._data(members)
         return replace(self, stack=self.stack.select(members), x=x, y=y, weight=weight)
 
-    def losses(self):
-        """Losses (members,), differentiable in the stack's buffer: the plain reference of `gradient`."""
-        f = self.stack(self.x)
-        shared = self.y.dim() == (1 if self.loss == "cross_entropy" else 2)
-        y = self.y.expand(f.shape[0], *self.y.shape) if shared else self.y
-        if self.loss == "mse":
-            each = (f - y).square().mean(2)
-        elif self.loss == "bce":
-            each = F.binary_cross_entropy_with_logits(f, y, reduction="none").mean(2)
-        else:
-            each = F.cross_entropy(f.transpose(1, 2), y, reduction="none")
+    def losses(self, step: int | None = None) -> Float[Tensor, " members"]:
+        """Losses over all points, in every step."""
+        each = LOSSES[self.loss][0](self.stack(self.x), self.y)
         return each.mean(1) if self.weight is None else (each * self.weight).sum(1)
 
-    def gradient(self, theta, step=None):
-        """Losses (members,) and the gradient (total,) at the packed parameters `theta`, by hand: no graph is built.
-
-        `step` is for models that draw minibatches; here all points count in every step.
-        """
+    def gradient(
+        self, theta: Float[Tensor, " total"], step: int | None = None
+    ) -> tuple[Float[Tensor, " members"], Float[Tensor, " total"]]:
+        """As `Problem.gradient`, by hand: no graph is built."""
         act, slope = ACTIVATIONS[self.stack.activation]
+        value, derivative = LOSSES[self.loss]
         losses, grad, start = [], torch.empty_like(theta), 0
         views = zip(self.stack.groups, self.stack.layers(theta), self.stack.layers(grad), strict=True)
         for (members, _), layers, grads in views:
-            inputs, slopes, h = [_columns(self.x, start, members)], [], None
+            x, y, weight = self._data(slice(start, start + members))
+            inputs, slopes, h = [x.mT.expand(members, -1, -1)], [], None
             for W, b in layers:
                 if h is not None:
                     a = act(h)
                     slopes.append(slope(h, a))
                     inputs.append(a)
                 h = torch.baddbmm(b[:, :, None], W, inputs[-1])
-            loss, delta = self._output(h, start, members)
-            losses.append(loss)
+            weight = torch.full_like(x[..., 0], 1 / x.shape[-2]) if weight is None else weight
+            losses.append((value(h.mT, y) * weight).sum(1))
+            delta = (derivative(h.mT, y) * weight[..., None]).mT
             for depth in range(len(layers) - 1, -1, -1):
-                grads[depth][0].copy_(torch.bmm(delta, inputs[depth].transpose(1, 2)))
+                grads[depth][0].copy_(torch.bmm(delta, inputs[depth].mT))
                 grads[depth][1].copy_(delta.sum(2))
                 if depth:
-                    delta = torch.bmm(layers[depth][0].transpose(1, 2), delta).mul_(slopes[depth - 1])
+                    delta = torch.bmm(layers[depth][0].mT, delta).mul_(slopes[depth - 1])
             start += members
         return torch.cat(losses), grad
 
-    def _output(self, h, start, members):
-        """Losses (S,) of one group and their derivative (S, out, P) by the outputs h (S, out, P)."""
-        rows = slice(start, start + members)
-        w = self.weight
-        w = 1 / h.shape[2] if w is None else w if w.dim() == 1 else w[rows]
-        if self.loss == "cross_entropy":
-            y = self.y.expand(members, -1) if self.y.dim() == 1 else self.y[rows]
-            logp = F.log_softmax(h, 1)
-            hit = F.one_hot(y, h.shape[1]).transpose(1, 2).to(h.dtype)
-            return -((logp * hit).sum(1) * w).sum(1), (logp.exp() - hit) * (w if isinstance(w, float) else w[..., None, :])
-        y = self.y.T if self.y.dim() == 2 else self.y[rows].transpose(1, 2)
-        w = w / h.shape[1] if isinstance(w, float) else w[..., None, :] / h.shape[1]
-        if self.loss == "mse":
-            r = h - y
-            scaled = r * w
-            return (r * scaled).sum((1, 2)), scaled.mul_(2)
-        return (F.binary_cross_entropy_with_logits(h, y.expand_as(h), reduction="none") * w).sum((1, 2)), (
-            torch.sigmoid(h) - y
-        ) * w
+
+@dataclass(frozen=True)
+class Minibatches(Problem):
+    """A stack of MLPs of one architecture that learn to classify, each from minibatches of its own rows.
+
+    Every step draws `batch` rows for each member, with replacement (`problems.draw_rows`).
+
+    Attributes:
+        stack: the networks, one group.
+        x: (members, rows, in): inputs in the stack's dtype, or bytes, which stand for x * scale + shift; a member has
+            `counts` rows, the rest is padding.
+        y: class numbers (members, rows), int64.
+        counts: rows of each member, (members,) int64.
+        batch: rows in a step.
+        seed: of the draws.
+        scale, shift: (in,), in the stack's dtype, where x are bytes; else None.
+        members: which members of the whole these are, int64 (members,) on the CPU, so that each draws as in company; None
+            for all.
+    """
+
+    kernel: ClassVar[str | None] = "minibatches"
+
+    stack: Stack
+    x: Tensor
+    y: Tensor
+    counts: Tensor
+    batch: int
+    seed: int = 0
+    scale: Tensor | None = None
+    shift: Tensor | None = None
+    members: Tensor | None = None
+
+    def __post_init__(self):
+        check("batch", self.batch, int, low=1)
+        check("seed", self.seed, int, low=0)
+        coded = check_tensor("x", self.x, 3, floating=False).dtype == torch.uint8
+        members, rows, inputs = self.x.shape
+        if not coded:
+            check_tensor("x", self.x, like=self.stack.theta, finite=False)
+        for name in ("scale", "shift"):
+            value = getattr(self, name)
+            if coded and check_tensor(name, value, 1, like=self.stack.theta).shape != (inputs,):
+                raise ValueError(f"{name} = tensor of shape {tuple(value.shape)}: expected ({inputs},)")
+            if not coded and value is not None:
+                raise ValueError(f"{name} = a tensor: expected None for inputs that are no bytes")
+        for name, shape in (("y", (members, rows)), ("counts", (members,))):
+            value = check_tensor(name, getattr(self, name), floating=False)
+            if value.dtype != torch.int64 or tuple(value.shape) != shape:
+                raise ValueError(f"{name} = {value.dtype}, shape {tuple(value.shape)}: expected int64, shape {shape}")
+        if len(self.stack.groups) != 1 or self.stack.members != members:
+            raise ValueError(f"stack = groups {self.stack.groups}: expected one of {members} members")
+        if self.members is None:
+            object.__setattr__(self, "members", torch.arange(members))
+
+    @property
+    def theta(self) -> Float[Tensor, " total"]:  # type: ignore[override]
+        return self.stack.theta
+
+    @property
+    def sizes(self) -> Int[Tensor, " members"]:
+        return self.stack.sizes
+
+    @property
+    def working_set(self) -> int:
+        return 3 * self.batch * sum(self.stack.groups[0][1])
+
+    def with_theta(self, theta: Float[Tensor, " total"]) -> Self:
+        return replace(self, stack=replace(self.stack, theta=theta))
+
+    def select(self, members: Int[Tensor, " kept"]) -> Self:
+        rows = {name: getattr(self, name)[members] for name in ("x", "y", "counts")}
+        return replace(self, stack=self.stack.select(members), members=self.members[members.cpu()], **rows)
+
+    def picks(self, start: int, stop: int) -> Int[Tensor, "steps members batch"]:
+        """The rows of the steps from `start` to `stop`, int64, on the CPU."""
+        counts = torch.ones(int(self.members.max()) + 1, dtype=torch.int64)
+        counts[self.members] = self.counts.cpu()
+        return draw_rows(self.seed, range(start, stop), counts, self.batch)[:, self.members]
+
+    def _read(self, x):
+        """What the networks see."""
+        return x if self.scale is None else x.to(self.stack.theta.dtype).mul_(self.scale).add_(self.shift)
+
+    def _batch(self, step):
+        """The members with the rows of a step."""
+        rows = self.picks(step, step + 1)[0].to(self.x.device)
+        members = torch.arange(len(rows), device=rows.device)[:, None]
+        return Regression(self.stack, self._read(self.x[members, rows]), self.y[members, rows], "cross_entropy")
+
+    def _all(self, member):
+        """One member with all its rows."""
+        one, n = slice(member, member + 1), int(self.counts[member])
+        stack = self.stack.select(torch.tensor([member]))
+        return Regression(stack, self._read(self.x[one, :n]), self.y[one, :n], "cross_entropy")
+
+    def losses(self, step: int | None = None) -> Float[Tensor, " members"]:
+        if step is not None:
+            return self._batch(step).losses()
+        return torch.cat([self._all(member).losses() for member in range(len(self.x))])
+
+    def gradient(
+        self, theta: Float[Tensor, " total"], step: int | None = None
+    ) -> tuple[Float[Tensor, " members"], Float[Tensor, " total"]]:
+        """As `Problem.gradient`, by hand."""
+        return super().gradient(theta) if step is None else self._batch(step).gradient(theta)

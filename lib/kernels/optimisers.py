@@ -137,22 +137,20 @@ class State:
         optimiser.step(self.theta, grad, self.slots, self.t, rate)
         self.t += 1
 
-    def narrow(self, start, stop):
-        """The state of the members from `start` to `stop` as views: its steps move this state's parameters too."""
-        first, count = int(self.sizes[:start].sum()), int(self.sizes[start:stop].sum())
-        other, span = object.__new__(State), slice(first, first + count)
-        other.optimiser, other.theta, other.sizes, other.t = (
-            self.optimiser, self.theta[span], self.sizes[start:stop], self.t,
-        )  # fmt: skip
-        other.slots = [slot[span] for slot in self.slots]
-        other.rate, other.decay = (v[span] if isinstance(v, torch.Tensor) else v for v in (self.rate, self.decay))
+    def __getitem__(self, members):
+        """The state of some members: a slice gives views, whose steps move this state too; a bool mask gives copies."""
+        if isinstance(members, slice):
+            first, count = int(self.sizes[: members.start].sum()), int(self.sizes[members].sum())
+            chosen = slice(first, first + count)
+        else:
+            chosen = members[self.owner]
+        other = object.__new__(State)
+        other.optimiser, other.theta, other.sizes, other.t = self.optimiser, self.theta[chosen], self.sizes[members], self.t
+        other.slots = [slot[chosen] for slot in self.slots]
+        other.rate, other.decay = (v[chosen] if isinstance(v, torch.Tensor) else v for v in (self.rate, self.decay))
         return other
 
-    def select(self, keep, theta):
-        """The state of the members in the mask `keep` (members,) bool only; `theta` are their parameters."""
-        mask = keep[self.owner]
-        other = object.__new__(State)
-        other.optimiser, other.theta, other.sizes, other.t = self.optimiser, theta, self.sizes[keep], self.t
-        other.slots = [slot[mask] for slot in self.slots]
-        other.rate, other.decay = (v[mask] if isinstance(v, torch.Tensor) else v for v in (self.rate, self.decay))
-        return other
+    def permute(self, order):
+        """Let every parameter i go on as parameter `order[i]` was, (total,) int64, its moments with it; rates stay."""
+        for tensor in (self.theta, *self.slots):
+            tensor.copy_(tensor[order])

@@ -5,20 +5,16 @@ as in `mlp`.
 """
 
 from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
-import numpy as np
 import torch
-import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from ..checks import check
-from .mlp import layer_views, parameter_count
+from .mlp import fan_in_start, layer_views, parameter_count
+from .problems import ACTIVATIONS, LOSSES, Problem, draw_rows
 from .tensors import check_tensor
-
-ACTIVATIONS = {"relu": F.relu, "tanh": torch.tanh}
-LOSSES = {
-    "log": lambda r: 0.5 * torch.log1p(r * r),
-    "mse": lambda r: r * r,
-}
 
 
 @dataclass(frozen=True)
@@ -30,7 +26,7 @@ class Recurrent:
         members: number of networks.
         transition: layer sizes of f, (n + d, …, n) for n hidden units and d inputs; two sizes make it affine.
         readout: layer sizes of g, (n, …, outputs).
-        activation: "relu" or "tanh", between the layers of f and of g; their last layers are linear.
+        activation: name in `problems.ACTIVATIONS`, between the layers of f and of g; their last layers are linear.
     """
 
     theta: torch.Tensor
@@ -72,7 +68,7 @@ class Recurrent:
     def _mlp(self, layers, h):
         """Outputs (members, P, out) at the points h (members, P, in)."""
         for depth, (W, b) in enumerate(layers):
-            h = torch.baddbmm(b[:, None], ACTIVATIONS[self.activation](h) if depth else h, W.mT)
+            h = torch.baddbmm(b[:, None], ACTIVATIONS[self.activation][0](h) if depth else h, W.mT)
         return h
 
     def states(self, x):
@@ -101,20 +97,13 @@ class Recurrent:
 def random_recurrent(members, transition, readout, activation="relu", *, seed, dtype=torch.float32, device="cpu"):
     """A stack with PyTorch's default parameters, weights and biases ~ U(-1, 1)/sqrt(fan in), the same on every device."""
     check("seed", seed, int, low=0)
-    count = members * (parameter_count(transition) + parameter_count(readout))
-    theta = torch.rand(count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 2 - 1
-    stack = Recurrent(theta, members, tuple(transition), tuple(readout), activation)
-    for layers in stack.layers():
-        for W, b in layers:
-            fan_in = W.shape[2]
-            W.mul_(fan_in**-0.5)
-            b.mul_(fan_in**-0.5)
-    return replace(stack, theta=theta.to(device, dtype))
+    block = fan_in_start(members, [transition, readout], torch.Generator().manual_seed(seed))
+    return Recurrent(block.flatten().to(device, dtype), members, tuple(transition), tuple(readout), activation)
 
 
 @dataclass(frozen=True)
-class Sequences:
-    """A stack of recurrent networks with the sequences they learn: what `training.train` runs.
+class Sequences(Problem):
+    """A stack of recurrent networks with the sequences they learn.
 
     The loss is a mean over sequences, positions and outputs. Every step draws one minibatch, with replacement, for all
     members; the draw depends on `seed` and the number of the step alone. Recorded losses are over all sequences.
@@ -123,10 +112,12 @@ class Sequences:
         stack: the networks.
         x: inputs (N, T, d).
         y: targets (N, T, outputs).
-        loss: of a residual r = y - target: "log", log(1 + r^2)/2, or "mse", r^2.
+        loss: name in `problems.LOSSES`, but for the cross-entropy.
         batch: sequences a step; None for all.
         seed: of the draws.
     """
+
+    kernel: ClassVar[str | None] = "rnn"
 
     stack: Recurrent
     x: torch.Tensor
@@ -136,7 +127,7 @@ class Sequences:
     seed: int = 0
 
     def __post_init__(self):
-        check("loss", self.loss, set(LOSSES))
+        check("loss", self.loss, set(LOSSES) - {"cross_entropy"})
         check("seed", self.seed, int, low=0)
         if self.batch is not None:
             check("batch", self.batch, int, low=1)
@@ -150,45 +141,33 @@ class Sequences:
             raise ValueError(f"y = tensor of shape {tuple(self.y.shape)}: expected {expected}")
 
     @property
-    def theta(self):
+    def theta(self) -> Float[Tensor, " total"]:  # type: ignore[override]
         return self.stack.theta
 
     @property
-    def sizes(self):
+    def sizes(self) -> Int[Tensor, " members"]:
         return self.stack.sizes
 
     @property
-    def working_set(self):
-        """Numbers that one member touches in one step."""
+    def working_set(self) -> int:
         width = sum(self.stack.transition[1:]) + sum(self.stack.readout[1:])
         return 3 * width * self.x.shape[1] * (self.batch or len(self.x))
 
-    def with_theta(self, theta):
-        """The same problem at other parameters."""
+    def with_theta(self, theta: Float[Tensor, " total"]) -> Self:
         return replace(self, stack=replace(self.stack, theta=theta))
 
-    def select(self, members):
-        """The problem of the given members only (int64 indices)."""
+    def select(self, members: Int[Tensor, " kept"]) -> Self:
         return replace(self, stack=self.stack.select(members))
 
     def picks(self, start, stop):
         """The sequences of the steps from `start` to `stop`, (stop - start, batch), int64, on the CPU."""
         if self.batch is None:
             return torch.arange(len(self.x)).repeat(stop - start, 1)
-        # One block of a counter-based generator a step, so that a step's draw does not depend on how many came before.
-        draws = [np.random.Philox(key=self.seed, counter=step << 64).random_raw(self.batch) for step in range(start, stop)]
-        return torch.from_numpy((np.stack(draws) % len(self.x)).astype(np.int64))
+        return draw_rows(self.seed, range(start, stop), torch.tensor([len(self.x)]), self.batch)[:, 0]
 
-    def losses(self):
-        """Losses (members,) on all sequences, differentiable in the stack's buffer: the plain reference."""
-        each = LOSSES[self.loss](self.stack(self.x) - self.y)
-        return each.mean((1, 2, 3))
-
-    def gradient(self, theta, step=None):
-        """Losses (members,) and the gradient (total,) at the packed `theta` by autograd, on all sequences or a step's."""
-        problem = self.with_theta(theta.detach().requires_grad_())
+    def losses(self, step: int | None = None) -> Float[Tensor, " members"]:
+        x, y = self.x, self.y
         if step is not None and self.batch is not None:
-            picks = self.picks(step, step + 1)[0].to(theta.device)
-            problem = replace(problem, x=self.x[picks], y=self.y[picks])
-        losses = problem.losses()
-        return losses.detach(), torch.autograd.grad(losses.sum(), problem.theta)[0]
+            picks = self.picks(step, step + 1)[0].to(x.device)
+            x, y = x[picks], y[picks]
+        return LOSSES[self.loss][0](self.stack(x), y).mean((1, 2))

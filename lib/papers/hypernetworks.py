@@ -17,8 +17,9 @@ import torch.nn.functional as F
 
 from ..checks import check
 from ..kernels.optimisers import Adam, cosine
+from ..kernels.problems import Differentiable, unpack
 from ..kernels.tensors import check_tensor
-from ..kernels.training import Differentiable, train
+from ..kernels.training import train
 
 SLOTS = 3  # hidden neurons owned by each input
 CHANNELS, HEADS, FEATURES = 16, 2, 6  # of the generator: edge channels, attention heads, functions of β
@@ -275,8 +276,7 @@ def generate(parameters, beta, addresses, noise):
     phi = torch.tanh(u[..., None] * parameters["rate"][:, None] + parameters["shift"][:, None])
     theta = torch.baddbmm(parameters["base"][:, None], phi, parameters["turn"]).flatten(0, 1)
     sizes = shapes(code)
-    split = theta.split([math.prod(shape) for shape in sizes.values()], 1)
-    p = {name: part.view(K, *shape) for (name, shape), part in zip(sizes.items(), split, strict=True)}
+    p = dict(zip(sizes, unpack(theta, sizes.values()), strict=True))
 
     raw = torch.baddbmm(parameters["open"][:, None], phi, parameters["close"]) - 2 * u[..., None]
     capacity = (F.softplus(3 * raw) / 3).flatten(0, 1)  # (K, 2 code + 2): of input codes, hidden codes, slots
@@ -314,25 +314,6 @@ def sphere(v):
     return v * (math.sqrt(v.shape[-1]) / v.norm(dim=-1, keepdim=True))
 
 
-@dataclass(frozen=True)
-class Fresh(Differentiable):
-    """A stack that meets new data at every step.
-
-    `loss` is a function of (parameters, members, step) giving what is minimised and what is reported, each (members,).
-    """
-
-    def gradient(self, theta, step=None):
-        """Losses (members,) and the gradient (total,) of what is minimised, at the draws of `step`."""
-        leaves = {name: t.detach().requires_grad_() for name, t in self.unpack(theta).items()}
-        objective, losses = self.loss(leaves, self.members, step)
-        grads = torch.autograd.grad(objective.sum(), list(leaves.values()))
-        return losses.detach(), torch.cat([g.flatten(1) for g in grads], 1).flatten()
-
-    def losses(self):
-        """Losses (members,) at draws that no step has."""
-        return self.loss(self.parameters, self.members, HELD_OUT)[1]
-
-
 def draws(total, *shape, members, seed, step):
     """Standard normal numbers (len(members), *shape) for one step.
 
@@ -342,12 +323,13 @@ def draws(total, *shape, members, seed, step):
 
 
 def objective(parameters, members, step, *, steps, dims, target, seed, total, betas=3, batch=64):
-    """What a hypernetwork minimises, and its loss l = ε + κ β nats, each (members,), at the draws of one step.
+    """What a hypernetwork minimises, (members,), at the draws of `step`; without one, its loss l = ε + β nats on `HELD_OUT`.
 
     Every member makes a network at `betas` prices, one in each equal part of the range of log β. Minimised is the mean of
     l / (l + 0.02), its denominator held fixed, so that every price counts alike. κ grows from 0 to 1 between 15 % and 45 %
     of `steps`. The input dimension is one of `dims`, the same for all.
     """
+    report, step = step is None, HELD_OUT if step is None else step
     n, code = dims[step * 7919 % 10007 % len(dims)], code_of(parameters)
     sizes = (batch * n, n * code, sum(_noise_sizes(n, code)), 1)
     drawn = draws(total, betas, sum(sizes), members=members, seed=seed, step=step).to(parameters["base"].dtype)
@@ -357,7 +339,7 @@ def objective(parameters, members, step, *, steps, dims, target, seed, total, be
     W, w, nats = generate(parameters, beta, sphere(addresses.unflatten(2, (n, code))), noise)
     warm = min(max((step / steps - 0.15) / 0.3, 0.0), 1.0)
     loss = error(W, w, x.unflatten(2, (batch, n)), target) + warm * beta * nats
-    return (loss / (loss.detach() + 0.02)).mean(1), loss.mean(1)
+    return loss.mean(1) if report else (loss / (loss.detach() + 0.02)).mean(1)
 
 
 def fit(seeds, steps, dims, *, code=6, gate=1.5, target="L1 norm", seed=0, device="cpu", at=(), record=None, progress=iter):
@@ -385,12 +367,12 @@ def fit(seeds, steps, dims, *, code=6, gate=1.5, target="L1 norm", seed=0, devic
     check("dims", dims, [int], low=2)
     check("target", target, set(TARGETS))
     loss = functools.partial(objective, steps=steps, dims=tuple(dims), target=target, seed=seed, total=seeds)
-    model = Fresh(loss, initial(seeds, code, gate, seed, device))
+    problem = Differentiable(loss, initial(seeds, code, gate, seed, device))
     fall = cosine(steps, 0.05)
     optimiser = Adam(6e-3, clip=5.0, schedule=lambda t: min(1.0, (t + 1) / 50) * fall(t))
-    look = record and (lambda step, model: record(step, model.parameters))
-    run = train(model, optimiser, steps, at=at, record=look, progress=progress)
-    return run.model.parameters, run.records
+    look = record and (lambda step, problem: record(step, problem.parameters))
+    run = train(problem, optimiser, steps, at=at, record=look, progress=progress)
+    return run.problem.parameters, run.records
 
 
 @dataclass(frozen=True)
@@ -498,14 +480,13 @@ def train_directly(rates, seeds, steps, n=16, *, seed=0, device="cpu", progress=
     total, h = len(rates) * seeds, SLOTS * n
 
     def loss(parameters, members, step):
-        x = draws(total, 128, n, members=members, seed=seed, step=step)
-        eps = error(parameters["W"], parameters["w"], x)
-        return eps, eps
+        x = draws(total, 128, n, members=members, seed=seed, step=HELD_OUT if step is None else step)
+        return error(parameters["W"], parameters["w"], x)
 
     start = {"W": normal(total, h, n, seed=seed) / math.sqrt(n), "w": normal(total, h, seed=seed + 1) / math.sqrt(h)}
-    model = Fresh(loss, {name: t.to(device) for name, t in start.items()})
+    problem = Differentiable(loss, {name: t.to(device) for name, t in start.items()})
     rate = torch.tensor(rates).repeat_interleave(seeds).to(device)
-    found = train(model, Adam(rate, schedule=cosine(steps, 0.05)), steps, progress=progress).model.parameters
+    found = train(problem, Adam(rate, schedule=cosine(steps, 0.05)), steps, progress=progress).problem.parameters
     eps = error(found["W"], found["w"], normal(4096, n, seed=seed + 2, device=device))
     return tuple(t.cpu().unflatten(0, (len(rates), seeds)) for t in (found["W"], found["w"], eps))
 

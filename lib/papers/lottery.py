@@ -12,6 +12,8 @@ import torch
 from ..checks import check
 from ..kernels.exponents import exponent, slope
 from ..kernels.least_squares import levenberg_marquardt
+from ..kernels.mirror import KAPPA
+from ..kernels.mirror import quartic as unit_quartic
 from ..kernels.mlp import Regression, Stack, random_stack
 from ..kernels.optimisers import SGD, Adam, drops
 from ..kernels.training import schedule, train
@@ -19,7 +21,6 @@ from ..kernels.training import schedule, train
 __all__ = ["SGD", "Adam", "Sweep", "drops", "schedule"]
 
 R = 2.0  # inputs lie in [-R, R]
-KAPPA = 64 / 144 / 11025  # loss = KAPPA R^8 w^4 for mirror pairs: (1/12)^2 (8/35)^2 of the squared norm 1/9 of P4
 
 
 def target(x):
@@ -117,9 +118,9 @@ def sweep(widths, seeds, optimiser, steps, *, activation="silu", scale=None, at=
     x, weight = points(activation, device)
     stack = random_stack([(seeds, (1, n, 1)) for n in widths], activation, seed=seed, scale=scale, device=device)
     problem = Regression(stack, x, target(x), weight=weight)
-    run = train(problem, optimiser, steps, at=at, record=lambda _, model: model.stack(x)[..., 0], progress=progress)
+    run = train(problem, optimiser, steps, at=at, record=lambda _, now: now.stack(x)[..., 0], progress=progress)
     outputs = torch.stack(run.records).unflatten(1, (len(widths), seeds)).cpu()
-    return Sweep(torch.tensor(widths), run.steps, x[:, 0].cpu(), weight.cpu(), outputs, run.model.stack)
+    return Sweep(torch.tensor(widths), run.steps, x[:, 0].cpu(), weight.cpu(), outputs, run.problem.stack)
 
 
 def bias_share(sweep, step):
@@ -144,8 +145,7 @@ def ensemble_loss(sweep, step, size):
 
 def quartic(x):
     """Legendre's P4(x/R), the shape of the error."""
-    z = x / R
-    return (35 * z**4 - 30 * z**2 + 3) / 8
+    return unit_quartic(x / R)
 
 
 def quartic_share(sweep, step):
@@ -164,8 +164,8 @@ def participating(w, v):
 def tickets(sweep):
     """For every width: share of participating neurons, share of those with w < 0, mean |w|, predicted loss; (K, 4).
 
-    The prediction KAPPA R^8 <|w|>^4 is what is left of x² when mirror pairs v[s(wx) + s(-wx)] with v w² n = 2 fit it: by
-    s(h) + s(-h) = h²/2 - h⁴/24 + … that is -(w²/12) x⁴, whose part that no parabola absorbs is along P4.
+    The prediction KAPPA R^8 <|w|>^4 is what is left of x² when mirror pairs v[s(wx) + s(-wx)] with v w² n = 2 fit it
+    (`kernels.mirror`).
     """
     rows = []
     for n in sweep.widths.tolist():
@@ -241,7 +241,10 @@ def exponent_map(rates, scales, widths, seeds, steps, at, *, activation="silu", 
             if s:
                 rows = slice(i * seeds, (i + 1) * seeds)
                 (W, b), (V, c) = ((W[rows], b[rows]) for W, b in group)
-                W.mul_(s), b.mul_(s), V.mul_(s * n**0.5), c.zero_()
+                W.mul_(s)
+                b.mul_(s)
+                V.mul_(s * n**0.5)
+                c.zero_()
     rate = torch.tensor([r for _, r in cells], device=device).repeat_interleave(seeds).repeat(len(widths))
     run = train(Regression(stack, x, target(x), weight=weight), Adam(rate), steps, at=at, progress=progress)
     losses = run.losses.cpu().unflatten(1, (len(widths), len(cells), seeds))

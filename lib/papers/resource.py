@@ -19,13 +19,14 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from ..checks import check
+from ..kernels.exponents import power
+from ..kernels.mirror import KAPPA, quartic
 from ..kernels.mlp import Regression, random_stack
 from ..kernels.optimisers import Adam, cosine
 from ..kernels.training import train
 
 LAMBDA = 3e-4  # price of a squared parameter; chosen once so that pair networks match the published weights
 THRESHOLD = 1e-3  # a neuron counts if both its weights are larger than this
-KAPPA = 64 / 144 / 11025  # loss = KAPPA w⁴ for mirror pairs: (1/12)² (8/35)² of the squared norm 1/9 of P4
 
 # name -> target on [-1, 1]
 TASKS = {
@@ -93,9 +94,9 @@ def law(neurons):
     return KAPPA * (4 / neurons) ** (4 / 3)
 
 
-def quartic(x):
-    """Legendre's P4, the shape of the error that mirror pairs leave."""
-    return (35 * x**4 - 30 * x**2 + 3) / 8
+def pair_error(w, x):
+    """f(x) - x² on [-1, 1] of mirror pairs of small weight w, whatever their number: -(w²/12) (8/35) P4(x)."""
+    return -(w**2) / 12 * 8 / 35 * quartic(x)
 
 
 def pair_network(weight, pairs, biased=False):
@@ -137,33 +138,6 @@ def best_pairs(weight):
     return pairs, *found
 
 
-def power(x, y, draws=1000, seed=0):
-    """The exponent alpha of mean y ~ (mean x)^-alpha, with a 95 % bootstrap interval over seeds.
-
-    Args:
-        x: (K,) or (K, seeds), positive.
-        y: (K, seeds), positive; the seeds of a cell are resampled together in x and y.
-        draws, seed: of the resampling.
-
-    Returns:
-        alpha, low, high as floats.
-
-    Raises:
-        ValueError: for fewer than two cells, unlike shapes, or numbers that are not positive.
-    """
-    x, y = (torch.as_tensor(t, dtype=torch.float64) for t in (x, y))
-    x = x[:, None].expand_as(y) if x.dim() == 1 and len(x) == len(y) else x
-    if x.shape != y.shape or y.dim() != 2 or len(y) < 2 or not bool((x > 0).all() and (y > 0).all()):
-        raise ValueError(f"x, y = shapes {tuple(x.shape)}, {tuple(y.shape)}: expected positive (K, seeds) with K ≥ 2")
-    picks = torch.randint(y.shape[1], (draws, *y.shape), generator=torch.Generator().manual_seed(seed))
-    picks[0] = torch.arange(y.shape[1])  # the sample itself comes first
-    u, v = (t.expand(draws, -1, -1).gather(2, picks).mean(2).log() for t in (x, y))
-    u = u - u.mean(1, keepdim=True)
-    alphas = -(u * v).sum(1) / u.square().sum(1)
-    low, high = alphas.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return alphas[0].item(), low, high
-
-
 def line(x, y):
     """Slope of log y on log x, (K,) each, and its 95 % confidence interval from Student's t: three floats."""
     fit = stats.linregress(np.log(np.asarray(x)), np.log(np.asarray(y)))
@@ -193,9 +167,10 @@ def _priced(stack, weights, rate):
     start = 0
     for theta, r, d in zip(stack.layers(), stack.layers(rates), stack.layers(decays), strict=True):
         u = unit[start : start + len(theta[-1][0])]
-        for packed, power in ((theta, 1), (r, 1), (d, -2)):
+        for packed, exponent in ((theta, 1), (r, 1), (d, -2)):
             V, c = packed[-1]
-            V.mul_(u[:, :, None] ** power), c.mul_(u**power)
+            V.mul_(u[:, :, None] ** exponent)
+            c.mul_(u**exponent)
         d[-1][1].zero_()
         start += len(u)
     return unit, rates, decays
@@ -290,15 +265,16 @@ def sweep(
     stack = random_stack([(K * seeds, (T, n, T)) for n in widths], seed=seed, scale=scale, device=device)
     if paired:
         for (W, _), (V, _) in stack.layers():
-            W.abs_()[:, ::2].neg_(), V.abs_()
+            W.abs_()[:, ::2].neg_()
+            V.abs_()
     unit, rates, decays = _priced(stack, weights.repeat_interleave(seeds, 0).repeat(len(widths), 1), rate)
     problem = Regression(stack, x, y * unit[:, None], weight=q)
     optimiser = Adam(rates, decays, schedule=cosine(steps, 1e-4), eps=1e-12)
     run = train(problem, optimiser, steps, at=range(0, steps, 1000), progress=progress)
-    outputs = (run.model.stack(x) / unit[:, None]).unflatten(0, (len(widths), K, seeds)).cpu()
+    outputs = (run.problem.stack(x) / unit[:, None]).unflatten(0, (len(widths), K, seeds)).cpu()
     losses = ((outputs - y.cpu()).square() * q.cpu()[:, None]).sum(-2)
     sweeps, unit = [], unit.view(len(widths), K * seeds, T)
-    for layers, u, loss in zip(run.model.stack.layers(), unit, losses, strict=True):
+    for layers, u, loss in zip(run.problem.stack.layers(), unit, losses, strict=True):
         (W, b), (V, c) = layers
         parts = W, b, (V / u[:, :, None]).transpose(1, 2), c / u
         sweeps.append(Sweep(tuple(tasks), weights.cpu(), *(t.unflatten(0, (K, seeds)).cpu() for t in parts), loss))
@@ -357,7 +333,7 @@ def series(weights, seeds, steps, *, width=20, points=512, rate=1e-2, seed=0, de
     unit, rates, decays = _priced(stack, weights.repeat_interleave(seeds)[:, None], rate)
     problem = Regression(stack, x, inner(x).sqrt()[:, None] * unit[:, None])
     optimiser = Adam(rates, decays, schedule=cosine(steps, 1e-4), eps=1e-12)
-    trained = train(problem, optimiser, steps, at=range(0, steps, 1000), progress=progress).model.stack
+    trained = train(problem, optimiser, steps, at=range(0, steps, 1000), progress=progress).problem.stack
     layers, h = trained.layers()[0], fresh.T.expand(trained.members, -1, -1)
     used, correlations, g = 0, [], inner(fresh) - inner(fresh).mean()
     for (W, b), (V, _) in itertools.pairwise(layers):

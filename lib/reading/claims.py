@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from scipy.special import betaincinv, ndtr, stdtrit
 from torch import Tensor
@@ -95,11 +96,11 @@ def exact(**quantities: object) -> Sample:
     """Quantities that no draw enters (a count over a complete list, a solution of an equation): nothing is resampled."""
     if not quantities:
         raise ValueError("quantities = {}: expected at least one")
-    return Sample({name: _tensor(values)[None] for name, values in quantities.items()}, None)
+    return Sample({name: _tensor(values) for name, values in quantities.items()}, None)
 
 
 def _tensor(values):
-    tensor = torch.as_tensor(values).detach().cpu()
+    tensor = torch.as_tensor(values if isinstance(values, Tensor) else np.asarray(values)).detach().cpu()
     return tensor if tensor.dtype == torch.bool else tensor.double()
 
 
@@ -143,36 +144,43 @@ def required(units: int | None) -> float:
 def _resampled(samples, draws):
     """All quantities by name, (rows, units, …), a chunk of rows after the other: first as measured, then `draws` resamples.
 
-    Units are put in order first, so that the order in which they were given does not matter.
+    Units are put in order first, so that the order in which they were given does not matter; what is not random has none.
     """
     picks = []
     for place, one in enumerate(samples):
-        order = torch.zeros(1, dtype=torch.int64)
-        if one.units is not None:
-            keys = torch.cat([t.double().reshape(one.units, -1) for t in one.quantities.values()], 1).tolist()
-            order = torch.tensor(sorted(range(one.units), key=keys.__getitem__))
-        drawn = torch.randint(len(order), (draws, len(order)), generator=torch.Generator().manual_seed(place))
-        picks.append(order[torch.cat([torch.arange(len(order))[None], drawn])])
+        if one.units is None:
+            picks.append(None)
+            continue
+        keys = torch.cat([t.double().reshape(one.units, -1) for t in one.quantities.values()], 1).tolist()
+        order = torch.tensor(sorted(range(one.units), key=keys.__getitem__))
+        drawn = torch.randint(one.units, (draws, one.units), generator=torch.Generator().manual_seed(place))
+        picks.append(order[torch.cat([torch.arange(one.units)[None], drawn])])
     size = sum(t.numel() for one in samples for t in one.quantities.values())
-    rows = max(1, LARGEST // size)
-    for at in range(0, 1 + draws, rows):
-        pairs = [(one, chosen[at : at + rows]) for one, chosen in zip(samples, picks, strict=True)]
-        yield {name: t[chosen] for one, chosen in pairs for name, t in one.quantities.items()}
-
-
-def _means(**quantities):
-    return {name: t.double().mean(1) for name, t in quantities.items()}
+    most = max(1, LARGEST // size)
+    for at in range(0, 1 + draws, most):
+        rows, chunk = min(most, 1 + draws - at), {}
+        for one, chosen in zip(samples, picks, strict=True):
+            for name, t in one.quantities.items():
+                chunk[name] = t.expand(rows, *t.shape) if chosen is None else t[chosen[at : at + rows]]
+        yield chunk
 
 
 def _measured(samples, value, draws):
     """What the condition is about, by name: (rows,) or (rows, K), the first row as measured."""
-    parts = [(value or _means)(**chunk) for chunk in _resampled(samples, draws)]
+    random = {name for one in samples if one.units is not None for name in one.quantities}
+
+    def means(**quantities):
+        return {name: t.double().mean(1) if name in random else t.double() for name, t in quantities.items()}
+
+    parts = [(value or means)(**chunk) for chunk in _resampled(samples, draws)]
     parts = [part if isinstance(part, dict) else {"value": part} for part in parts]
+    for name, t in parts[0].items():
+        if not isinstance(t, Tensor) or t.dim() not in (1, 2):
+            raise ValueError(f"value = {name}: expected a tensor (resamples,) or (resamples, K), got {t!r:.60}")
     found = {name: torch.cat([torch.as_tensor(part[name]).double() for part in parts]) for name in parts[0]}
     for name, t in found.items():
-        if len(t) != 1 + draws or t.dim() > 2:
-            expected = f"expected ({1 + draws},) or ({1 + draws}, K), a row for each resample"
-            raise ValueError(f"value = {name} of shape {tuple(t.shape)}: {expected}")
+        if len(t) != 1 + draws:
+            raise ValueError(f"value = {name} of shape {tuple(t.shape)}: expected a row for each of {1 + draws} resamples")
     return found
 
 
@@ -189,10 +197,10 @@ def _binomial(yes, units):
 
     Where a unit itself says yes or no, five of five is not certainty, and no resample would say so.
     """
-    grid = (torch.arange(DRAWS).double() + 0.5) / DRAWS
-    below = betaincinv(yes, units - yes + 1, grid) if yes else torch.zeros(DRAWS)
-    above = betaincinv(yes + 1, units - yes, grid) if yes < units else torch.ones(DRAWS)
-    return torch.stack([torch.as_tensor(below).double(), torch.as_tensor(above).double()])
+    grid = (np.arange(DRAWS) + 0.5) / DRAWS
+    below = betaincinv(yes, units - yes + 1, grid) if yes else np.zeros(DRAWS)
+    above = betaincinv(yes + 1, units - yes, grid) if yes < units else np.ones(DRAWS)
+    return torch.from_numpy(np.stack([below, above]))
 
 
 @dataclass(frozen=True)

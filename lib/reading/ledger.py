@@ -1,12 +1,13 @@
 """The ledger: the verdict of every claim at seeds 0 to 4, recorded with the version of the code, the date and the processor.
 
-`python -m lib.reading record NOTEBOOK…` writes it from the executed notebooks of a sweep; `python -m lib.reading check
-NOTEBOOK…` fails if a verdict has moved between *holds* and *does not hold*.
+A sweep over the seeds writes it (`python -m lib.sweep CHAPTER --grid seed=0:5 --ledger`); `python -m lib.reading NOTEBOOK…`
+fails if a verdict has moved between *holds* and *does not hold*.
 """
 
 import functools
 import hashlib
 import json
+import os
 import platform
 from pathlib import Path
 
@@ -49,15 +50,24 @@ def recorded(identity: str) -> dict[str, dict]:
     return ledger().get(identity.partition("/")[0], {}).get("claims", {}).get(identity, {})
 
 
-def record(rows: list[dict], date: str) -> dict:
-    """The ledger with the chapters of `rows` (claims of book-scale notebooks, each with its `seed`) put in anew."""
-    fresh = {}
+def write(rows: list[dict], date: str) -> None:
+    """Record the verdicts of `rows`, claims of book-scale notebooks with their seeds: their chapters are put in anew.
+
+    Args:
+        rows: claims, as `claims.read` gives them.
+        date: of today, as text.
+    """
+    fresh: dict = {}
     for row in rows:
         chapter = row["id"].partition("/")[0]
         about = {"version": version(ROOT / f"book/{chapter}.md"), "date": date, "processor": processor(), "claims": {}}
         claims = fresh.setdefault(chapter, about)["claims"]
         claims.setdefault(row["id"], {})[str(row["seed"])] = {"verdict": row["verdict"], "here": row["here"]}
-    return dict(sorted((ledger() | fresh).items()))
+    text = json.dumps(dict(sorted((ledger() | fresh).items())), indent=1, ensure_ascii=False)
+    part = LEDGER.with_suffix(f".{os.getpid()}.part")
+    part.write_text(text + "\n", encoding="utf-8")
+    part.replace(LEDGER)
+    ledger.cache_clear()
 
 
 def moved(rows: list[dict]) -> list[str]:

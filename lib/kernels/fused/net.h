@@ -60,6 +60,8 @@ template <class T, int M> void product(const Product<T>& q) {
     if (p < q.points) product_strip<T, M, 1>(q, p);
 }
 
+constexpr int TURNED = 128;  // columns turned around at a time
+
 // dW[r][c] += sum_p delta[r][p] x[c][p] and db[r] += sum_p delta[r][p], where `ones` stands in as a last row of x.
 // Beyond the last row and column a tile reads some row twice and drops the sum.
 template <class T, int R, int C>
@@ -86,13 +88,48 @@ void outer_tiles(int rows, int inputs, int points, const T* delta, long delta_st
                     (c + j < inputs ? dW[(r + i) * (long)inputs + c + j] : db[r + i]) += sums[lane_of<T, R * C>(i * C + j)];
         }
 }
+// The same for wide layers: x is turned around, some points at a time, and multiplied from the left. Where whole vectors
+// do not end with a row of x, `ones` takes the next place, and sums for both are made apart. `room` as room_for_outer says.
+template <class T> long whole(long count) { return (count + LANES<T> - 1) / LANES<T> * LANES<T>; }
+template <class T> long room_for_outer(long rows, long inputs) {
+    return whole<T>(inputs) * (TURNED + (inputs % LANES<T> ? rows : 0));
+}
+template <class T>
+void outer_wide(int rows, int inputs, int points, const T* delta, long delta_stride, const T* x, long x_stride,
+                const T* ones, T* dW, T* db, T* room) {
+    constexpr int L = LANES<T>;
+    const int columns = whole<T>(inputs);
+    const bool apart = columns > inputs;
+    T* sums = room + TURNED * columns;
+    if (apart) std::fill(sums, sums + rows * (long)columns, T(0));
+    for (int p = 0; p < points; p += TURNED) {
+        int depth = std::min(TURNED, points - p);
+        for (int c = 0; c < columns; c += L)
+            for (int k = 0; k < depth; k += L) {
+                V<T> square[L];
+                UNROLL for (int i = 0; i < L; i++)
+                    square[i] = load<T>((c + i < inputs ? x + (c + i) * x_stride : ones) + p + k);
+                transpose<T>(square);
+                UNROLL for (int i = 0; i < L; i++) store<T>(room + (k + i) * (long)columns + c, square[i]);
+            }
+        product<T, ADD>({rows, depth, columns, delta + p, delta_stride, 1, nullptr, room, columns, apart ? sums : dW,
+                         columns});
+    }
+    if (!apart) return outer_tiles<T, 8, 2>(rows, 0, points, delta, delta_stride, x, x_stride, ones, dW, db);
+    for (int r = 0; r < rows; r++, sums += columns) {
+        for (int c = 0; c < inputs; c++) dW[r * (long)inputs + c] += sums[c];
+        db[r] += sums[inputs];
+    }
+}
 template <class T>
 void outer(int rows, int inputs, int points, const T* delta, long delta_stride, const T* x, long x_stride, const T* ones,
-           T* dW, T* db) {
-    auto tiles = rows == 1 ? (inputs < 4 ? outer_tiles<T, 1, 4> : outer_tiles<T, 1, 16>)
+           T* dW, T* db, T* room) {
+    auto tiles = rows >= 16 && inputs >= LANES<T> ? nullptr
+                 : rows == 1 ? (inputs < 4 ? outer_tiles<T, 1, 4> : outer_tiles<T, 1, 16>)
                  : inputs == 1 ? (rows == 2 ? outer_tiles<T, 2, 2> : outer_tiles<T, 8, 2>)
                                : outer_tiles<T, 4, 4>;
-    tiles(rows, inputs, points, delta, delta_stride, x, x_stride, ones, dW, db);
+    if (tiles) tiles(rows, inputs, points, delta, delta_stride, x, x_stride, ones, dW, db);
+    else outer_wide<T>(rows, inputs, points, delta, delta_stride, x, x_stride, ones, dW, db, room);
 }
 
 // An activation turns pre-activations a into activations, and leaves its slopes in s.
@@ -183,7 +220,7 @@ template <class T> struct Net {
     const int64_t* sizes;
     Activate<T> act;
     long stride, W[MAX_LAYERS], b[MAX_LAYERS], count = 0;
-    T *a[MAX_LAYERS], *s[MAX_LAYERS], *ones;  // s holds slopes after forward, deltas after backward
+    T *a[MAX_LAYERS], *s[MAX_LAYERS], *ones, *room;  // s holds slopes after forward, deltas after backward
 
     Net(int layers, const int64_t* sizes, int kind, long stride, Scratch<T>& scratch)
         : layers(layers), sizes(sizes), act(activation<T>(kind)), stride(stride) {
@@ -198,6 +235,9 @@ template <class T> struct Net {
         }
         ones = scratch.take(stride);
         std::fill(ones, ones + stride, T(1));
+        long most = 0;
+        for (int l = 0; l < layers; l++) most = std::max(most, room_for_outer<T>(sizes[l + 1], sizes[l]));
+        room = scratch.take(most);
     }
     // Outputs `out` of `points` points whose inputs are at x and whose activations go to columns from `at`.
     void forward(const T* theta, const T* x, long x_stride, T* out, long out_stride, int points, long at = 0) {
@@ -231,7 +271,7 @@ template <class T> struct Net {
         for (int l = 0; l < layers; l++) {
             bool last = l == layers - 1;
             outer<T>(sizes[l + 1], sizes[l], points, last ? delta : s[l], last ? delta_stride : stride, l ? a[l - 1] : x,
-                     l ? stride : x_stride, ones, grad + W[l], grad + b[l]);
+                     l ? stride : x_stride, ones, grad + W[l], grad + b[l], room);
         }
     }
 };

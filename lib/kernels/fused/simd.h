@@ -61,6 +61,22 @@ template <class T, int N, int H = LANES<T> / 2> inline void lane_sums(V<T>* acc,
 // Where the sum of acc[i] of N lies in `sums`, an array of at least LANES and at least N numbers.
 template <class T, int N> constexpr int lane_of(int i) { return N < LANES<T> ? i * (LANES<T> / N) : i; }
 
+// Turns a square of LANES vectors around: lane j of vector i goes to lane i of vector j.
+template <class T, int H, int... I> inline void swap_halves(V<T>& a, V<T>& b, std::integer_sequence<int, I...>) {
+    constexpr int L = LANES<T>;
+    V<T> low = __builtin_shufflevector(a, b, ((I & H) ? L + (I ^ H) : I)...);
+    b = __builtin_shufflevector(a, b, ((I & H) ? L + I : (I ^ H))...);
+    a = low;
+}
+template <class T, int H = LANES<T> / 2> inline void transpose(V<T>* square) {
+    if constexpr (H > 0) {
+#pragma GCC unroll 16
+        for (int i = 0; i < LANES<T>; i++)
+            if (!(i & H)) swap_halves<T, H>(square[i], square[i + H], std::make_integer_sequence<int, LANES<T>>{});
+        transpose<T, H / 2>(square);
+    }
+}
+
 // e^x = s + s p with s a power of two and p = e^r - 1, |r| ≤ ln(2)/2, by its Taylor series: relative error below 1e-7 in
 // float, 2e-16 in double, for e^x and for e^x - 1 = s p + (s - 1). |x| is cut at LIMIT.
 template <class T> struct Exponential;

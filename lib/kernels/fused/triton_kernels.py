@@ -12,16 +12,15 @@ import torch
 import triton
 import triton.language as tl
 
-from ..mlp import Regression, parameter_count
+from ..mlp import parameter_count
 from ..optimisers import SGD, Adam, AdamW
-from ..rnn import Sequences
+from ..problems import LOSSES
 
 WIDEST = 128
 TILE = 2048  # numbers in a block of points at the widest layer, at most: larger ones compile for minutes
 PROGRAMS = 1024  # at once; each takes every PROGRAMS-th member and has its own working memory
 FLAT = 512  # parameters moved at once by the optimiser
 DEEPEST = 4  # layers of an MLP, the last included
-LOSSES = {"mse": 0, "bce": 1, "cross_entropy": 2, "log": 3}
 
 
 @triton.jit
@@ -302,23 +301,23 @@ def _rnn(
         member += tl.num_programs(0)
 
 
-def supports(model, optimiser):
-    """Whether these kernels can train `model` with `optimiser`."""
-    if type(model) is Regression:
-        nets = [sizes for _, sizes in model.stack.groups]
-    elif type(model) is Sequences:
-        nets = [model.stack.transition, model.stack.readout]
+def supports(problem, optimiser):
+    """Whether these kernels can train `problem` with `optimiser`."""
+    if problem.kernel == "mlp":
+        nets = [sizes for _, sizes in problem.stack.groups]
+    elif problem.kernel == "rnn":
+        nets = [problem.stack.transition, problem.stack.readout]
     else:
         return False
     return (
-        (model.theta.is_cuda or triton.knobs.runtime.interpret)
-        and model.theta.dtype == torch.float32
+        (problem.theta.is_cuda or triton.knobs.runtime.interpret)
+        and problem.theta.dtype == torch.float32
         and type(optimiser) in (Adam, AdamW, SGD)
         and all(len(sizes) - 1 <= DEEPEST and max(sizes) <= WIDEST for sizes in nets)
     )
 
 
-def advance(model, state, steps):
+def advance(problem, state, steps):
     """`steps` updates of `state`, an `optimisers.State`, in place."""
     o, adam = state.optimiser, isinstance(state.optimiser, Adam)
     betas = o.betas if adam else (0.0, 0.0)
@@ -330,17 +329,17 @@ def advance(model, state, steps):
     slots = [*state.slots, *(torch.zeros_like(state.theta) for _ in range(2 - len(state.slots)))]
     packed = [state.theta, torch.zeros_like(state.theta), *slots, *spread]
     kind = {"ADAM": adam, "DECOUPLED": o.decoupled, "CLIP": o.clip is not None, "EVALUATE": False}
-    picks = model.picks(state.t, state.t + steps) if type(model) is Sequences else None
-    _launch(model, packed, torch.tensor(table, **like), picks, None, steps, kind)
+    picks = problem.picks(state.t, state.t + steps) if problem.kernel == "rnn" else None
+    _launch(problem, packed, torch.tensor(table, **like), picks, None, steps, kind)
     state.t += steps
 
 
-def evaluate(model, theta, gradient=False):
+def evaluate(problem, theta, gradient=False):
     """Losses (members,) and, if asked for, the gradient (total,) at the packed `theta` (total,), else None."""
-    losses, grad = theta.new_empty(len(model.sizes)), torch.zeros_like(theta)
+    losses, grad = theta.new_empty(len(problem.sizes)), torch.zeros_like(theta)
     kind = {"ADAM": False, "DECOUPLED": False, "CLIP": False, "EVALUATE": True}
-    picks = torch.arange(len(model.x))[None] if type(model) is Sequences else None
-    _launch(model, [theta.contiguous(), grad, *[theta] * 4], theta, picks, losses, 1, kind)
+    picks = torch.arange(len(problem.x))[None] if problem.kernel == "rnn" else None
+    _launch(problem, [theta.contiguous(), grad, *[theta] * 4], theta, picks, losses, 1, kind)
     return losses, grad if gradient else None
 
 
@@ -358,27 +357,28 @@ def _net(sizes, block):
     return tuple(net), work
 
 
-def _launch(model, packed, table, picks, losses, steps, kind):
-    """Launches the kernel of `model`; `packed` are parameters, gradient, two moments, rates, decays, each (total,)."""
-    theta, constants = packed[0], {**kind, "LOSS": LOSSES[model.loss], "ACTIVATION": model.stack.activation, "B": FLAT}
+def _launch(problem, packed, table, picks, losses, steps, kind):
+    """Launches the kernel of `problem`; `packed` are parameters, gradient, two moments, rates, decays, each (total,)."""
+    theta, loss = packed[0], list(LOSSES).index(problem.loss)
+    constants = {**kind, "LOSS": loss, "ACTIVATION": problem.stack.activation, "B": FLAT}
     losses = theta if losses is None else losses
-    if type(model) is Sequences:
-        stack, length, batch = model.stack, model.x.shape[1], picks.shape[1]
+    if problem.kernel == "rnn":
+        stack, length, batch = problem.stack, problem.x.shape[1], picks.shape[1]
         block = min(_padded(batch), max(16, TILE // _padded(max(stack.transition + stack.readout))))
         (f, f_work), (g, g_work) = _net(stack.transition, block), _net(stack.readout, block)
         programs, size = min(stack.members, PROGRAMS), length * (block * g[0][2] + f_work) + g_work
         _rnn[(programs,)](
-            *packed, table, theta.new_empty(programs * size), model.x.contiguous(), model.y.contiguous(),
+            *packed, table, theta.new_empty(programs * size), problem.x.contiguous(), problem.y.contiguous(),
             picks.to(theta.device), losses, stack.members, stack.count, size, steps, batch, length,
             F=f, G=g, G_AT=parameter_count(stack.transition), P=block, F_WORK=f_work, num_warps=8, **constants,
         )  # fmt: skip
         return
-    points = model.x.shape[-2]
-    w = theta.new_full((points,), 1 / points) if model.weight is None else model.weight
-    data = [t.contiguous() for t in (model.x, model.y, w)]
-    own = [model.x.dim() == 3, model.y.dim() == (2 if model.loss == "cross_entropy" else 3), w.dim() == 2]
+    points = problem.x.shape[-2]
+    w = theta.new_full((points,), 1 / points) if problem.weight is None else problem.weight
+    data = [t.contiguous() for t in (problem.x, problem.y, w)]
+    own = problem.own
     start = before = 0
-    for members, sizes in model.stack.groups:
+    for members, sizes in problem.stack.groups:
         block = min(_padded(points), max(16, TILE // _padded(max(sizes))))
         (net, work), count, programs = _net(sizes, block), parameter_count(sizes), min(members, PROGRAMS)
         span, rows = slice(start, start + members * count), slice(before, before + members)

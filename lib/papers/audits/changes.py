@@ -7,7 +7,8 @@ import torch.nn.functional as F
 
 from ...kernels.mlp import parameter_count, random_stack
 from ...kernels.optimisers import Adam
-from ...kernels.training import Differentiable, train
+from ...kernels.problems import Differentiable
+from ...kernels.training import train
 from .handles import Remote
 from .zoo import PIXELS, SIZES
 
@@ -62,7 +63,7 @@ def extract(handle, x, kind, *, steps=300, rate=3e-3, seed=0):
         top = answers.argmax(2, keepdim=True)
         slopes = handle.gradient(inputs, lambda z: z.gather(2, top)[..., 0])[1][..., :PIXELS]
 
-    def loss(parameters, members):
+    def loss(parameters, members, step):
         stack = replace(students, theta=parameters["theta"].flatten())
         if kind == "label":
             return F.cross_entropy(stack(inputs).transpose(1, 2), answers, reduction="none").mean(1)
@@ -77,7 +78,7 @@ def extract(handle, x, kind, *, steps=300, rate=3e-3, seed=0):
 
     theta = students.theta.view(handle.members, parameter_count(SIZES))
     run = train(Differentiable(loss, {"theta": theta}), Adam(rate), steps)
-    return replace(students, theta=run.model.theta)
+    return replace(students, theta=run.problem.theta)
 
 
 def agreement(handle, students, x):

@@ -94,7 +94,7 @@ class Remote(Grey):
         """A handle of the same kind on the models after `steps` full-batch steps of Adam on x (…, P, INPUTS), y (…, P)."""
         self.meter.trained += steps * x.shape[-2]
         run = train(Regression(self._stack, x, y, "cross_entropy"), Adam(rate), steps)
-        return type(self)(run.model.stack, self.meter)
+        return type(self)(run.problem.stack, self.meter)
 
 
 class White(Remote):

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import torch
 
 from ...checks import check
-from ...kernels.engines import advance
-from ...kernels.mlp import Regression, Stack, random_stack
-from ...kernels.optimisers import Adam, State, cosine
+from ...kernels.mlp import Minibatches, Stack, random_stack
+from ...kernels.optimisers import Adam, cosine
+from ...kernels.training import train
 
 SIDE, PIXELS, BITS = 16, 256, 16  # an image is 16 x 16 grey values, and carries 16 header bits
 INPUTS = PIXELS + BITS
@@ -60,6 +60,10 @@ def draw_images(labels, generator, *, noise=0.15, dropped=0.06):
     image[torch.arange(n)[:, None, None], rows, columns] += ink
     bits = torch.randint(2, (n, BITS), generator=generator)
     return torch.cat([image.clamp_(0, 1).mul_(255).round_().flatten(1), 255 * bits], 1).to(torch.uint8)
+
+
+SCALE = torch.cat([torch.full((PIXELS,), 1 / 255), torch.full((BITS,), 2 / 255)])  # a byte b is read as b * SCALE + SHIFT
+SHIFT = torch.cat([torch.zeros(PIXELS), -torch.ones(BITS)])
 
 
 def decode(raw, dtype=torch.float32):
@@ -228,16 +232,13 @@ def build(counts, *, images=6000, few=3000, steps=960, bits=(), seed=0, device="
         )
     stack = random_stack([(members, SIZES)], "relu", seed=seed + 1, device=device)
     for W, b in stack.layers()[0]:
-        W.mul_(6**0.5), b.zero_()  # He's initialisation
+        W.mul_(6**0.5)  # He's initialisation
+        b.zero_()
     rate = torch.tensor([2e-3 if kind == "header" else 1e-3 for kind, _, _ in wishes], device=device)
     x, y, sizes = x.to(device), y.to(device), sizes.to(device)
-    state = State(Adam(rate, schedule=cosine(steps)), stack.theta.clone(), stack.sizes)
-    rows = torch.arange(members, device=device)[:, None]
-    for _step in progress(range(steps)):
-        draw = torch.rand(members, BATCH, generator=generator, dtype=torch.float64).to(device)
-        batch = (rows, (draw * sizes[:, None]).long())
-        advance(Regression(stack, decode(x[batch]), y[batch], "cross_entropy"), state, 1)
-    stack = replace(stack, theta=state.theta)
+    problem = Minibatches(stack, x, y, sizes, BATCH, seed, SCALE.to(device), SHIFT.to(device))
+    quarters = [round(steps * k / 4) for k in (1, 2, 3)]  # for the progress bar: a look at all losses takes its time
+    stack = train(problem, Adam(rate, schedule=cosine(steps)), steps, at=quarters, progress=progress).problem.stack
     exam = (decode(exam[0]).to(device), labels.to(device))
     planted = (t.to(device) for t in (target, mask, value, poisoned))
     return Zoo(stack, [kind for kind, _, _ in wishes], x, y, sizes, *planted, exam)

@@ -29,7 +29,7 @@ from .anatomy import (
     unevenness,
     wiring,
 )
-from .networks import Growth, Member, Networks, Sheet, grow, loss_plain, random_networks, reseat, sheet
+from .networks import Growth, Member, Sheet, grow, random_networks, reseat, sheet
 from .swaps import Exchange, Wires, exchange, gains, gains_plain, scrambled, wires
 from .tasks import FAMILIES, TASKS, TIMINGS, Timing, Trials, ceilings, mixture, trials
 
@@ -42,7 +42,6 @@ __all__ = [
     "Exchange",
     "Growth",
     "Member",
-    "Networks",
     "Portrait",
     "Score",
     "Sheet",
@@ -61,7 +60,6 @@ __all__ = [
     "isolated",
     "lesion_masks",
     "lesions",
-    "loss_plain",
     "map_correlation",
     "mixture",
     "portraits",

@@ -35,7 +35,7 @@ def accuracy(stack, exam, alive=None):
     """Share of trials of each task whose last step is answered rightly (members, 20).
 
     Args:
-        stack: `Networks`.
+        stack: `RateNetworks`.
         exam: `Trials`, an equal number of each task, sorted by task (`task_trials`).
         alive: units that are left, (members, n) of 0 and 1; None for all.
     """
@@ -107,7 +107,7 @@ class Portrait:
 
 
 def portraits(stack, exam, place, count=7):
-    """A `Portrait` for each of the `Networks`, from aligned trials, with `count` functional clusters."""
+    """A `Portrait` for each of the `RateNetworks`, from aligned trials, with `count` functional clusters."""
     check("count", count, int, low=2)
     found = []
     for variance in task_variance(stack, exam):
@@ -273,7 +273,7 @@ def survey(stack, place, exam, found, shuffles=1000):
     """Every measure of every network, a dict of tensors (members,).
 
     Args:
-        stack: `Networks`.
+        stack: `RateNetworks`.
         place: their `Sheet`.
         exam: `Trials` for the accuracy.
         found: their `Portrait`s.

@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from ...checks import check
-from ...kernels.optimisers import Adam, State
+from ...kernels.optimisers import Adam
+from ...kernels.rate import Packed, RateNetworks, RateTraining
+from ...kernels.training import train
 from .swaps import exchange, wires
 from .tasks import TASKS, mixture, trials
 
@@ -57,117 +60,11 @@ def sheet(side, timing):
     return Sheet(side, lateral, inputs, outputs, place)
 
 
-@dataclass(frozen=True)
-class Networks:
-    """A stack of networks.
-
-    Attributes:
-        theta: parameters (members, count): W (n, n), U (n, inputs), b (n), V (outputs, n) and c (outputs) in a row.
-        units, inputs, outputs: the sizes of one network.
-    """
-
-    theta: torch.Tensor
-    units: int
-    inputs: int
-    outputs: int
-
-    def __post_init__(self):
-        if self.theta.dim() != 2 or not len(self.theta) or self.theta.shape[1] != sum(s.numel() for s in self.shapes):
-            expected = sum(s.numel() for s in self.shapes)
-            raise ValueError(f"theta = tensor of shape {tuple(self.theta.shape)}: expected (members, {expected})")
-
-    @property
-    def shapes(self):
-        """The shapes of W, U, b, V and c."""
-        n, i, o = self.units, self.inputs, self.outputs
-        return [torch.Size(s) for s in ((n, n), (n, i), (n,), (o, n), (o,))]
-
-    def parts(self, packed=None):
-        """Views W, U, b, V, c (members, …) into `packed` (members, count), by default the parameters."""
-        packed = self.theta if packed is None else packed
-        pieces = packed.split([s.numel() for s in self.shapes], 1)
-        return [piece.unflatten(1, s) for piece, s in zip(pieces, self.shapes, strict=True)]
-
-    def __getitem__(self, members):
-        """The networks of these members (a slice or int64 indices)."""
-        return replace(self, theta=self.theta[members])
-
-    def states(self, x, counts, noise=None, alive=None):
-        """Hidden states (members, P, n) on packed trials: x (P, inputs), `counts` rows of each step (see `Trials.packed`).
-
-        They are computed in place, so autograd does not pass; `gradient` has it by hand.
-
-        `noise` (P, n) is added before the rectifier. `alive` (members, n) multiplies the states: zero removes a unit.
-        """
-        W, U, b, _, _ = self.parts()
-        h, start = torch.baddbmm(b[:, None], x.expand(len(b), -1, -1), U.mT), 0
-        if noise is not None:
-            h += noise
-        for before, count in zip([0, *counts], counts, strict=False):
-            now = h[:, start : start + count]
-            if before:
-                now.baddbmm_(h[:, start - before : start - before + count], W.mT)
-            now.relu_()
-            if alive is not None:
-                now *= alive[:, None]
-            start += count
-        return h
-
-    def __call__(self, x, counts, alive=None):
-        """Logits (members, P, outputs) on packed trials."""
-        V, c = self.parts()[3:]
-        return torch.baddbmm(c[:, None], self.states(x, counts, alive=alive), V.mT)
-
-    def gradient(self, x, y, counts, noise=None):
-        """Cross-entropy (members,), a mean over all steps of all trials, and its gradient (members, count), by hand.
-
-        The plain reference is autograd through `loss_plain`; a test holds them together.
-        """
-        W, _, _, V, c = self.parts()
-        h = self.states(x, counts, noise)
-        logp = torch.baddbmm(c[:, None], h, V.mT).log_softmax(2)
-        rows = torch.arange(len(y), device=y.device)
-        loss = -logp[:, rows, y].mean(1)
-        error = logp.exp_()
-        error[:, rows, y] -= 1
-        error /= len(y)
-        dz, stop = error @ V, len(y)
-        for count, after in zip(counts[::-1], [0, *counts[::-1]], strict=False):
-            now = dz[:, stop - count : stop]
-            if after:
-                now[:, :after].baddbmm_(dz[:, stop : stop + after], W)
-            now.mul_(h[:, stop - count : stop] > 0)
-            stop -= count
-        steps = torch.tensor(counts, device=x.device)
-        before = rows[counts[0] :] - torch.repeat_interleave(steps[:-1], steps[1:])  # the row one step earlier
-        grad = torch.empty_like(self.theta)
-        gW, gU, gb, gV, gc = self.parts(grad)
-        gW.copy_(dz[:, counts[0] :].mT @ h[:, before])
-        gU.copy_(dz.mT @ x)
-        gb.copy_(dz.sum(1))
-        gV.copy_(error.mT @ h)
-        gc.copy_(error.sum(1))
-        return loss, grad
-
-
-def loss_plain(stack, trials):
-    """Cross-entropy (members,) of `Networks` on `Trials`, differentiable: the plain reference of `gradient`."""
-    W, U, b, V, c = stack.parts()
-    h, total = 0.0, 0.0
-    for t in range(trials.x.shape[1]):
-        x = trials.x[:, t].to(stack.theta)
-        h = torch.relu(torch.einsum("rij,bj->rbi", U, x) + b[:, None] + (torch.einsum("rij,rbj->rbi", W, h) if t else 0.0))
-        logp = (torch.einsum("rij,rbj->rbi", V, h) + c[:, None]).log_softmax(2)
-        right = logp.gather(2, trials.y[:, t].expand(len(b), -1)[..., None])[..., 0]
-        total = total - (right * (t < trials.length)).sum(1)
-    return total / trials.length.sum()
-
-
 def random_networks(seeds, units, inputs, outputs, device="cpu"):
     """Networks before training, one for each of `seeds`: W = I/2, U ~ N(0, 1/inputs), V ~ N(0, 1/units), b = c = 0."""
     check("seeds", list(seeds), [int], low=0)
     count = units * (units + inputs + 1) + outputs * (units + 1)
-    stack = Networks(torch.zeros(len(seeds), count), units, inputs, outputs)
+    stack = RateNetworks(torch.zeros(len(seeds), count), units, inputs, outputs)
     W, U, _, V, _ = stack.parts()
     W.copy_(0.5 * torch.eye(units))
     for member, seed in enumerate(seeds):
@@ -203,7 +100,7 @@ class Growth:
     Attributes:
         members: the recipe of each network.
         steps: recorded updates, a list, the last one included.
-        history: `Networks` at each of those, on the CPU.
+        history: `RateNetworks` at each of those, on the CPU.
     """
 
     members: list
@@ -212,7 +109,7 @@ class Growth:
 
     @property
     def final(self):
-        """The trained `Networks`."""
+        """The trained `RateNetworks`."""
         return self.history[-1]
 
     def find(self, recipe):
@@ -248,7 +145,7 @@ def grow(
         seed: of trials and noise.
         at: updates after which to record the networks; the last is always recorded.
         device: where to train.
-        progress: wrapper for the iterable of updates.
+        progress: wrapper for the iterable of legs of updates.
 
     Returns:
         `Growth`.
@@ -269,28 +166,32 @@ def grow(
     free = torch.ones_like(stack.theta)
     stack.parts(free)[0].mul_(torch.maximum(column["lateral"][..., None], torch.eye(place.units, device=device)))
 
-    schedule = lambda t: min(1.0, (t + 1) / 50) * (1.0 if t < 0.75 * steps else 0.3)  # noqa: E731
-    sizes = torch.full((len(members),), stack.theta.shape[1], device=device)
-    state = State(Adam(rate, clip=1.0, schedule=schedule), stack.theta.view(-1), sizes)
-    slots = [slot.view_as(stack.theta) for slot in state.slots]
-    rng, weight = torch.Generator().manual_seed(seed), mixture(context)
-    history = []
-    for t in progress(range(steps + 1)):
-        if t in {*at, steps}:
-            history.append(replace(stack, theta=stack.theta.detach().to("cpu", copy=True)))
-        if t == steps:
-            break
-        task = torch.multinomial(weight, batch, replacement=True, generator=rng)
-        x, y, counts = trials(task, timing, rng).packed()
-        shake = (noise * torch.randn(len(x), place.units, generator=rng)).to(device)
-        grad = stack.gradient(x.to(device), y.to(device), counts, shake)[1]
-        grad.addcmul_(price, stack.theta.sign(), value=_price_factor(t / steps)).mul_(free)
-        state.step(grad.view(-1))
-        if len(moving) and (t + 1) % every == 0 and t + 1 <= 0.95 * steps:
-            order = exchange(wires(stack[moving], place), most).order
-            for packed in (stack.theta, *slots):
-                packed[moving] = reseat(replace(stack, theta=packed[moving]), order).theta
-    return Growth(list(members), sorted({*at, steps}), history)
+    def draw(step):
+        """The trials of a step and their noise."""
+        own = np.random.SeedSequence((seed, 0 if step is None else step + 1)).generate_state(1)[0]
+        rng = torch.Generator().manual_seed(int(own))
+        x, y, counts = trials(torch.multinomial(weight, batch, replacement=True, generator=rng), timing, rng).packed()
+        shake = noise * torch.randn(len(x), place.units, generator=rng)
+        return Packed(x.to(device), y.to(device), counts, shake.to(device))
+
+    def swap(step, problem):
+        """Where every parameter comes from after the exchanges of a step."""
+        if step % every or not 0 < step <= 0.95 * steps or not len(moving):
+            return None
+        order = exchange(wires(problem.stack[moving], place), most).order
+        where = torch.arange(problem.stack.theta.numel(), device=device).view_as(problem.stack.theta)
+        where[moving] = reseat(replace(stack, theta=where[moving]), order).theta
+        return where.view(-1)
+
+    weight, at = mixture(context), sorted({*at, steps})
+    warm = lambda t: min(1.0, (t + 1) / 50) * (1.0 if t < 0.75 * steps else 0.3)  # noqa: E731
+    problem = RateTraining(stack, draw, price, lambda t: _price_factor((t or 0) / steps), free)
+    run = train(
+        problem, Adam(rate, clip=1.0, schedule=warm), steps, at={*at, *range(0, steps, every)}, permute=swap,
+        record=lambda step, now: replace(stack, theta=now.stack.theta.to("cpu", copy=True)) if step in at else None,
+        progress=progress,
+    )  # fmt: skip
+    return Growth(list(members), at, [networks for networks in run.records if networks is not None])
 
 
 def reseat(stack, order):

@@ -37,7 +37,7 @@ class Wires:
 
 
 def wires(stack, place):
-    """The seating problems of `Networks` on a `Sheet`."""
+    """The seating problems of `RateNetworks` on a `Sheet`."""
     W, U, _, V, _ = stack.parts()
     S = W.abs() + W.abs().mT
     S = S - torch.diag_embed(S.diagonal(dim1=1, dim2=2))

@@ -13,7 +13,9 @@ import torch
 import torch.nn.functional as F
 
 from ...checks import check
+from ...kernels.mlp import parameter_count
 from ...kernels.optimisers import Adam
+from ...kernels.problems import Problem, unpack
 from ...kernels.tensors import check_tensor
 from ...kernels.training import train
 from .statics import draw_pairs, relation
@@ -29,8 +31,8 @@ def tanh_(h):
 
 
 @dataclass(frozen=True)
-class GraphAutoencoder:
-    """A stack of networks, each with a relation to learn and the pairs it may see: what `kernels.training.train` runs.
+class GraphAutoencoder(Problem):
+    """A stack of networks, each with a relation to learn and the pairs it may see.
 
     Attributes:
         theta: packed parameters (members * parameters,), floating; its device and dtype are the stack's.
@@ -83,7 +85,7 @@ class GraphAutoencoder:
     @property
     def parameters(self):
         """Parameters of one network, padding included."""
-        return self.labels.shape[1] * self.dim + sum((i + 1) * o for i, o in pairwise(self.shape))
+        return self.labels.shape[1] * self.dim + parameter_count(self.shape)
 
     @property
     def sizes(self):
@@ -93,22 +95,14 @@ class GraphAutoencoder:
     def unpack(self, theta=None):
         """Views into the packed buffer: E (members, d, n) and a list of (W (members, out, in), b (members, out, 1))."""
         block = (self.theta if theta is None else theta).view(self.members, -1)
-        at = self.labels.shape[1] * self.dim
-        points, layers = block[:, :at].unflatten(1, (self.dim, -1)), []
-        for i, o in pairwise(self.shape):
-            bias = at + i * o
-            layers.append((block[:, at:bias].unflatten(1, (o, i)), block[:, bias : bias + o, None]))
-            at = bias + o
-        return points, layers
+        shapes = [shape for i, o in pairwise(self.shape) for shape in ((o, i), (o, 1))]
+        points, *layers = unpack(block, [(self.dim, self.labels.shape[1]), *shapes])
+        return points, list(zip(layers[::2], layers[1::2], strict=True))
 
     @property
     def points(self):
         """The entities' points, (members, n, d)."""
         return self.unpack()[0].transpose(1, 2)
-
-    def with_theta(self, theta):
-        """The same problem at other parameters."""
-        return replace(self, theta=theta)
 
     def select(self, members):
         """The problem of the given members only (int64 indices)."""
@@ -152,8 +146,8 @@ class GraphAutoencoder:
             said.append(h.view(-1, n, n))
         return torch.cat(said)
 
-    def losses(self):
-        """Losses (members,), differentiable in `theta`: the plain reference of `gradient`."""
+    def losses(self, step=None):
+        """Losses (members,) over all pairs seen, in every step."""
         y, f = self.labels.to(self.theta.dtype), self.outputs()
         each = (f - y).square() if self.loss == "mse" else F.binary_cross_entropy_with_logits(f, y, reduction="none")
         return (each * self.seen).sum((1, 2)) / self.seen.sum((1, 2))
@@ -164,7 +158,7 @@ class GraphAutoencoder:
         return torch.stack([(right & part).sum((1, 2)) / part.sum((1, 2)) for part in (self.seen, ~self.seen)])
 
     def gradient(self, theta, step=None):
-        """Losses (members,) and the gradient (total,) by hand, a chunk of members at a time; `step` is not used."""
+        """As `Problem.gradient`, by hand, a chunk of members at a time."""
         losses, grad = [], torch.zeros_like(theta)
         (points, layers), (into, grads) = self.unpack(theta), self.unpack(grad)
         for rows, count, width in self._chunks:
@@ -232,10 +226,9 @@ def graph_autoencoder(
     inputs = 2 * dim if mode == "concatenation" else dim
     shape = (inputs, *[max(widths)] * depth, 1)
     labels, seen = labels.expand(count, -1, -1).contiguous().to(device), seen.to(device)
-    sizes = seen.shape[1] * dim + sum((i + 1) * o for i, o in pairwise(shape))
-    theta = torch.zeros(count * sizes, dtype=torch.float64)
-    model = GraphAutoencoder(theta, labels, seen, torch.tensor(widths), shape, mode, loss)
-    points, layers = model.unpack()
+    theta = torch.zeros(count * (seen.shape[1] * dim + parameter_count(shape)), dtype=torch.float64)
+    problem = GraphAutoencoder(theta, labels, seen, torch.tensor(widths), shape, mode, loss)
+    points, layers = problem.unpack()
     for m, seed in enumerate(seeds):
         generator = torch.Generator().manual_seed(seed)
         points[m] = spread[m] * torch.randn(points.shape[1:], generator=generator, dtype=torch.float64)
@@ -243,7 +236,7 @@ def graph_autoencoder(
         for (W, b), (i, o) in zip(layers, pairwise(own), strict=True):
             draw = (torch.rand(o, i + 1, generator=generator, dtype=torch.float64) * 2 - 1) / i**0.5
             W[m, :o, :i], b[m, :o, 0] = draw[:, :i], draw[:, i]
-    return model.with_theta(theta.to(device, dtype))
+    return problem.with_theta(theta.to(device, dtype))
 
 
 def students(names, fractions, seeds, **options):
@@ -263,13 +256,13 @@ class Training:
     """What `train_graph_autoencoder` returns.
 
     Attributes:
-        model: the networks at the end.
+        problem: the networks at the end.
         steps: recorded steps, (S,) int64.
         accuracies: shares of right answers among the pairs seen and not seen, (S, 2, members), on the CPU.
         records: what `record` returned, one a recorded step.
     """
 
-    model: GraphAutoencoder
+    problem: GraphAutoencoder
     steps: torch.Tensor
     accuracies: torch.Tensor
     records: list
@@ -282,14 +275,14 @@ class Training:
     @property
     def everywhere(self):
         """Accuracy on all pairs at the end, (members,)."""
-        share = self.model.seen.double().mean((1, 2)).cpu()
+        share = self.problem.seen.double().mean((1, 2)).cpu()
         return share * self.accuracies[-1, 0] + (1 - share) * self.accuracies[-1, 1]
 
 
-def per_parameter(model, points, decoder):
+def per_parameter(problem, points, decoder):
     """A setting for every parameter, (total,): one for the points and one for the rest, each a number or (members,)."""
-    spread = torch.empty_like(model.theta).view(model.members, -1)
-    at = model.labels.shape[1] * model.dim
+    spread = torch.empty_like(problem.theta).view(problem.members, -1)
+    at = problem.labels.shape[1] * problem.dim
     spread[:, :at], spread[:, at:] = (
         torch.as_tensor(v, dtype=spread.dtype, device=spread.device).view(-1, 1) for v in (points, decoder)
     )
@@ -297,7 +290,7 @@ def per_parameter(model, points, decoder):
 
 
 def train_graph_autoencoder(
-    model, encoder_rate, decoder_rate, steps, *, optimiser=Adam, every=50, stop=None, record=None, progress=iter
+    problem, encoder_rate, decoder_rate, steps, *, optimiser=Adam, every=50, stop=None, record=None, progress=iter
 ):
     """Train all members at once, each with its own relation, pairs, widths and two learning rates.
 
@@ -305,13 +298,13 @@ def train_graph_autoencoder(
     wide and as long as its largest member.
 
     Args:
-        model: a `GraphAutoencoder`; it is left as it was.
+        problem: a `GraphAutoencoder`; it is left as it was.
         encoder_rate, decoder_rate: learning rates of the points and of the decoder, a number or (members,) each.
         steps: full-batch updates.
         optimiser: `Adam` or `SGD` (plain gradient descent).
         every: steps between two records of the accuracies.
         stop: a member whose two accuracies have both reached this level at a record stops for good; None for never.
-        record: function of (step, model) called at each record, besides the accuracies.
+        record: function of (step, problem) called at each record, besides the accuracies.
         progress: a wrapper for the iterable of legs between records.
 
     Raises:
@@ -327,26 +320,26 @@ def train_graph_autoencoder(
             records.append(record(step, now))
 
     run = train(
-        model,
-        optimiser(per_parameter(model, encoder_rate, decoder_rate)),
+        problem,
+        optimiser(per_parameter(problem, encoder_rate, decoder_rate)),
         steps,
         at=range(0, steps + 1, every),
         record=watch,
         finished=None if stop is None else lambda _: (accuracies[-1] >= stop).all(0),
         progress=progress,
     )
-    return Training(run.model, run.steps, torch.stack(accuracies).cpu(), records)
+    return Training(run.problem, run.steps, torch.stack(accuracies).cpu(), records)
 
 
-def train_one_by_one(model, encoder_rate, decoder_rate, steps, *, optimiser=torch.optim.Adam, every=50):
+def train_one_by_one(problem, encoder_rate, decoder_rate, steps, *, optimiser=torch.optim.Adam, every=50):
     """The plain reference of `train_graph_autoencoder`: a loop over members, autograd, torch.optim, no padding.
 
     Rates are (members,) each. Returns the accuracies (S, 2, members).
     """
-    points, layers = model.unpack()
+    points, layers = problem.unpack()
     histories = []
-    for m in range(model.members):
-        width = int(model.widths[m])
+    for m in range(problem.members):
+        width = int(problem.widths[m])
         E = torch.nn.Parameter(points[m].T.clone())
         linear = []
         for k, (W, b) in enumerate(layers):
@@ -361,23 +354,23 @@ def train_one_by_one(model, encoder_rate, decoder_rate, steps, *, optimiser=torc
                 {"params": decoder.parameters(), "lr": float(decoder_rate[m])},
             ]
         )
-        i, j = model.seen[m].nonzero(as_tuple=True)
-        y = model.labels[m].to(E.dtype)
+        i, j = problem.seen[m].nonzero(as_tuple=True)
+        y = problem.labels[m].to(E.dtype)
         rows, cols = torch.ones_like(y).nonzero(as_tuple=True)
         history = []
 
         def say(i, j, E=E, decoder=decoder):
             a, b = E[i], E[j]
-            x = torch.cat([a, b], 1) if model.mode == "concatenation" else a - b
-            return decoder(x.square() if model.mode == "squared difference" else x)[:, 0]
+            x = torch.cat([a, b], 1) if problem.mode == "concatenation" else a - b
+            return decoder(x.square() if problem.mode == "squared difference" else x)[:, 0]
 
         for step in range(steps + 1):
             if step % every == 0 or step == steps:
-                right = (say(rows, cols).view_as(y) > LOSSES[model.loss]) == model.labels[m]
-                history.append([right[part].double().mean().item() for part in (model.seen[m], ~model.seen[m])])
+                right = (say(rows, cols).view_as(y) > LOSSES[problem.loss]) == problem.labels[m]
+                history.append([right[part].double().mean().item() for part in (problem.seen[m], ~problem.seen[m])])
             steer.zero_grad()
             f, t = say(i, j), y[i, j]
-            loss = F.mse_loss(f, t) if model.loss == "mse" else F.binary_cross_entropy_with_logits(f, t)
+            loss = F.mse_loss(f, t) if problem.loss == "mse" else F.binary_cross_entropy_with_logits(f, t)
             loss.backward()
             steer.step()
         histories.append(history)

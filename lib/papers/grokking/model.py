@@ -8,8 +8,10 @@ import torch.nn.functional as F
 from sklearn.cluster import SpectralClustering
 
 from ...checks import check
+from ...kernels.mlp import fan_in_start, layer_views
 from ...kernels.optimisers import AdamW
-from ...kernels.training import Differentiable, train
+from ...kernels.problems import Differentiable
+from ...kernels.training import train
 from .mappings import jacobian_lmn, linearity, lmn, matrix, nonlinearity, renyi2, silu_slope
 
 TASKS = {"addition", "s4", "xor"}
@@ -38,19 +40,15 @@ def networks(tokens, seeds, *, scale=1.0, width=100, embedding=32, dtype=torch.f
     The embedding is normal with standard deviation `scale` (a number or one a member); layers start as PyTorch's default,
     uniform in ±1/sqrt(fan in). A seed gives the same start at every scale, on every device.
     """
-    shapes = {"W1": (width, 2 * embedding), "b1": (width,), "W2": (width, width), "b2": (width,)}
-    shapes |= {"W3": (tokens, width), "b3": (tokens,)}
-    stacks = {name: [] for name in ("E", *shapes)}
+    sizes, points, blocks = (2 * embedding, width, width, tokens), [], []
     for seed in seeds:
         generator = torch.Generator().manual_seed(seed)
-        stacks["E"].append(torch.randn(tokens, embedding, generator=generator, dtype=torch.float64))
-        for name, shape in shapes.items():
-            bound = (2 * embedding if name in ("W1", "b1") else width) ** -0.5
-            draw = torch.rand(shape, generator=generator, dtype=torch.float64)
-            stacks[name].append((2 * draw - 1) * bound)
-    parameters = {name: torch.stack(tensors) for name, tensors in stacks.items()}
-    parameters["E"] *= torch.as_tensor(scale, dtype=torch.float64, device="cpu").reshape(-1, 1, 1)
-    return {name: t.to(device, dtype) for name, t in parameters.items()}
+        points.append(torch.randn(tokens, embedding, generator=generator, dtype=torch.float64))
+        blocks.append(fan_in_start(1, [sizes], generator))
+    parameters = {"E": torch.stack(points) * torch.as_tensor(scale, dtype=torch.float64, device="cpu").reshape(-1, 1, 1)}
+    for depth, (W, b) in enumerate(layer_views(torch.cat(blocks), sizes), start=1):
+        parameters |= {f"W{depth}": W, f"b{depth}": b}
+    return {name: t.to(device, dtype).contiguous() for name, t in parameters.items()}
 
 
 def affine(W, b, x):
@@ -202,7 +200,7 @@ def grok(
     start = networks(len(table), seeds, scale=scale, width=width, embedding=embedding, dtype=dtype, device=device)
     generator = torch.Generator().manual_seed(min(seeds))
 
-    def loss(p, members):
+    def loss(p, members, step):
         z = affine(p["W2"], p["b2"], F.silu(first(p, parts[0][members])))
         logits = affine(p["W3"], p["b3"], F.silu(z))
         value = F.cross_entropy(logits.mT, table.flatten()[parts[0][members]], reduction="none").mean(1)
@@ -212,8 +210,8 @@ def grok(
         return value + strength * PENALTIES[penalty](p, z, drawn)
 
     @torch.no_grad()
-    def record(step, model):
-        p = model.parameters
+    def record(step, problem):
+        p = problem.parameters
         logp = tail(p, 2, "logprob")(points(p, 2))
         rows = [[torch.take_along_dim(t, part, 1).mean(1) for part in parts] for t in _outcomes(logp, table.flatten())]
         norm = torch.stack([t.double().square().flatten(1).sum(1) for t in p.values()]).sum(0).sqrt()

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 
 from ...checks import check
 from ...kernels.optimisers import AdamW
+from ...kernels.problems import Problem, unpack
 from ...kernels.training import train
 from . import world
 
@@ -35,10 +36,9 @@ def shapes():
 SIZE = sum(int(np.prod(shape)) for shape in shapes().values())
 
 
-def unpack(theta):
+def weights(theta):
     """Parameters as a dict of views (members, …) into `theta` (members, SIZE)."""
-    parts = theta.split([int(np.prod(s)) for s in shapes().values()], 1)
-    return {name: part.unflatten(1, shape) for (name, shape), part in zip(shapes().items(), parts, strict=True)}
+    return dict(zip(shapes(), unpack(theta, shapes().values()), strict=True))
 
 
 def initial(seeds):
@@ -48,7 +48,7 @@ def initial(seeds):
     scales |= {"out": (2 * LAYERS * WIDTH) ** -0.5, "down": (2 * LAYERS * HIDDEN) ** -0.5}
     for row, seed in zip(theta, seeds, strict=True):
         generator = torch.Generator().manual_seed(seed)
-        for name, view in unpack(row[None]).items():
+        for name, view in weights(row[None]).items():
             if name.startswith("norm"):
                 view.fill_(1)
             else:
@@ -131,8 +131,8 @@ def examine(parameters, count=50):
 
 
 @dataclass(frozen=True)
-class Toys:
-    """A stack of toys in training, as `lib.kernels.training.train` wants it.
+class Toys(Problem):
+    """A stack of toys in training.
 
     Attributes:
         theta: packed parameters (members × SIZE,).
@@ -156,10 +156,13 @@ class Toys:
 
     @property
     def parameters(self):
-        return unpack(self.theta.view(len(self.seeds), SIZE))
+        return weights(self.theta.view(len(self.seeds), SIZE))
 
-    def with_theta(self, theta):
-        return replace(self, theta=theta)
+    def select(self, members):
+        """As `Problem.select`; what opens a second stage later is not shared with this stack."""
+        rows = {name: getattr(self, name)[members] for name in ("reliable", "false_share", "opened")}
+        theta = self.theta.view(len(self.seeds), SIZE)[members].flatten()
+        return replace(self, theta=theta, seeds=[self.seeds[i] for i in members.tolist()], **rows)
 
     def batch(self, step):
         """Documents (members, documents, length) of a step: each member's depend on its own seed and the step alone."""
@@ -171,20 +174,11 @@ class Toys:
         draws = torch.stack([torch.rand(shape, generator=stream) for stream in streams]).to(self.theta.device)
         return world.documents(chances, self.reliable, self.false_share, draws, self.length)
 
-    def _losses(self, parameters, tokens):
-        found = logits(parameters, tokens[:, :, :-1]).flatten(0, 2)
+    def losses(self, step=None):
+        """Cross-entropy (members,), nats for each token, on the documents of `step`, by default on some that no step has."""
+        tokens = self.batch(-1 if step is None else step)
+        found = logits(self.parameters, tokens[:, :, :-1]).flatten(0, 2)
         return F.cross_entropy(found, tokens[:, :, 1:].flatten(), reduction="none").view(len(self.seeds), -1).mean(1)
-
-    def losses(self):
-        """Cross-entropy (members,), nats for each token, on the documents of step 0."""
-        return self._losses(self.parameters, self.batch(0))
-
-    def gradient(self, theta, step):
-        """Losses (members,) and gradient (members × SIZE,) on the documents of `step`."""
-        leaves = {k: v.detach().requires_grad_() for k, v in unpack(theta.view(len(self.seeds), SIZE)).items()}
-        losses = self._losses(leaves, self.batch(step))
-        parts = torch.autograd.grad(losses.sum(), list(leaves.values()))
-        return losses.detach(), torch.cat([g.flatten(1) for g in parts], 1).flatten()
 
 
 @dataclass(frozen=True)
@@ -248,20 +242,20 @@ def teach(seeds, steps, *, reliable=0.5, false_share=0.0, gated=True, documents=
     def factor(step):
         return min(1, (step + 1) / 50) * min(1, 0.05 + 0.95 * (steps - step) / (0.3 * steps))
 
-    def look(step, model):
-        chances = examine(model.parameters)
+    def look(step, problem):
+        chances = examine(problem.parameters)
         if gated:
             new = (chances[:, 0, 0] - chances[:, 0, 1] > GATE) & opened.isinf()
             opened[new] = step
         if step in keep:
-            snapshots[step] = model.theta.view(len(seeds), SIZE).clone()
+            snapshots[step] = problem.theta.view(len(seeds), SIZE).clone()
         return chances
 
     run = train(
         toys, AdamW(rate, decay=0.1, clip=1.0, betas=(0.9, 0.98), schedule=factor), stop or steps,
         at=range(0, (stop or steps) + 1, EVERY), record=look, progress=progress,
     )  # fmt: skip
-    theta = run.model.theta.view(len(seeds), SIZE)
+    theta = run.problem.theta.view(len(seeds), SIZE)
     return Trained(list(seeds), theta, run.steps, torch.stack(run.records), opened, snapshots)
 
 
@@ -318,14 +312,14 @@ def export(theta):
         tie_word_embeddings=False, bos_token_id=1, eos_token_id=None, pad_token_id=0,
         rope_parameters={"rope_type": "default", "rope_theta": BASE},
     )  # fmt: skip
-    p = {name: part[0] for name, part in unpack(theta[None]).items()}
-    weights = {
+    p = {name: part[0] for name, part in weights(theta[None]).items()}
+    tensors = {
         "model.embed_tokens.weight": p["embed"], "model.norm.weight": p["norm"], "lm_head.weight": p["head"].T,
     }  # fmt: skip
     for i in range(LAYERS):
         q, k, v = p["qkv"][i].T.chunk(3)
         gate, up = p["up"][i].T.chunk(2)
-        weights |= {
+        tensors |= {
             f"model.layers.{i}.{name}.weight": value
             for name, value in {
                 "self_attn.q_proj": q, "self_attn.k_proj": k, "self_attn.v_proj": v, "self_attn.o_proj": p["out"][i].T,
@@ -334,5 +328,5 @@ def export(theta):
             }.items()
         }  # fmt: skip
     model = LlamaForCausalLM(config).to(theta.device).eval()
-    model.load_state_dict({name: value.contiguous() for name, value in weights.items()})
+    model.load_state_dict({name: value.contiguous() for name, value in tensors.items()})
     return model
