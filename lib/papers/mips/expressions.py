@@ -1,4 +1,4 @@
-"""Expressions on whole numbers: tuples (operator, argument, …), a name (a text) or a number; evaluated, simplified, printed."""
+"""Expressions on whole numbers, evaluated, simplified and printed: tuples (operator, argument, …), a name or a number."""
 
 from functools import reduce
 
@@ -33,7 +33,7 @@ MIRRORED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "==": "==", "!=": "!="}
 TRUTHS = {*OPPOSITE, "in", "not"}  # operators whose value is 0 or 1
 BINDS = {"|": 1, "^": 2, "&": 3, "+": 4, "-": 4, "*": 5, "//": 5, "%": 5, "neg": 6}  # how strongly, as in Python
 CHAINS = {("+", "+"), ("+", "-"), ("-", "+"), ("-", "-"), ("^", "^"), ("&", "&"), ("|", "|"), ("*", "*")}  # left to right
-WORDS = {"&": ("and", 2), "|": ("or", 1), "^": ("!=", 4)}  # of truths, and how strongly they bind
+WORDS = {"&": ("and", 2), "|": ("or", 1)}  # of truths, and how strongly they bind
 
 
 def size(expression):
@@ -108,10 +108,20 @@ def terms(expression):
 
 
 def total(parts):
-    """The sum {expression: coefficient}: what is added, in alphabetical order, before what is taken off; the number last."""
-    late = any(k > 0 for e, k in parts.items() if e != 1)  # 15 - a, but a - 15 and a - b + 15
-    order = sorted(parts.items(), key=lambda part: (part[0] == 1 and late, part[1] < 0, isinstance(part[0], tuple), str(part[0])))
-    return linear((k, e) for e, k in order)
+    """The sum {expression: coefficient}: what is added before what is taken off, in alphabetical order, the number last."""
+    order = sorted(parts, key=lambda e: (parts[e] < 0, e == 1, *_order(e)))
+    return linear((parts[e], e) for e in order)
+
+
+def _order(expression):
+    """Names in alphabetical order, then what is longer."""
+    return isinstance(expression, tuple), str(expression)
+
+
+def _links(expression):
+    """The parts of a chain of ^."""
+    is_link = isinstance(expression, tuple) and expression[0] == "^"
+    return [part for e in expression[1:] for part in _links(e)] if is_link else [expression]
 
 
 def is_bit(expression, bits):
@@ -119,7 +129,11 @@ def is_bit(expression, bits):
     if isinstance(expression, tuple):
         op, *args = expression
         inside = args[1:] if op == "if" else args
-        return op in TRUTHS or (op in ("&", "|", "^", "if", "min", "max", "*") and all(is_bit(a, bits) for a in inside))
+        return (
+            op in TRUTHS
+            or (op == "%" and args[1] == 2)
+            or (op in ("&", "|", "^", "if", "min", "max", "*") and all(is_bit(a, bits) for a in inside))
+        )
     return expression in bits if isinstance(expression, str) else expression in (0, 1)
 
 
@@ -162,6 +176,8 @@ def _rewrite(expression, bits):
             return e
         case ("^", 1, e) | ("^", e, 1) if logical:
             return ("not", e)
+        case ("^", _, _):
+            return chain("^", sorted(_links(("^", *args)), key=_order))
         case ("abs", ("-", e, f)) if is_bit(e, bits) and is_bit(f, bits):
             return ("^", e, f)
         case ("abs", ("-", e, f)) if isinstance(e, int) and not isinstance(f, int):
@@ -176,7 +192,7 @@ def _rewrite(expression, bits):
             parts = {f: c % k if f == 1 else c for f, c in terms(e).items()}
             parts = {f: c for f, c in parts.items() if c}
             if k == 2 and parts and all((c == 1 or f == 1) and is_bit(f, bits) for f, c in parts.items()):
-                return chain("^", sorted(parts, key=lambda f: (isinstance(f, tuple), str(f))))
+                return chain("^", sorted(parts, key=_order))
             return ("%", total(parts), k)
         case ("if", ("not", g), e, f):
             return ("if", g, f, e)
@@ -211,6 +227,10 @@ def _comparison(op, left, right, bits):
     more, less = ({e: abs(k) for e, k in parts.items() if (k > 0) == side} for side in (True, False))
     if set(more) <= {1} or (set(less) - {1} and sum(less.values()) > sum(more.values())):
         op, more, less = MIRRORED[op], less, more
+    if op == ">" and set(less) <= {1} and set(more.values()) == {1} and all(is_bit(e, bits) for e in more):
+        joins = {0: "|", len(more) - 1: "&"}  # at least one of these bits, all of them
+        if less.get(1, 0) in joins:
+            return chain(joins[less.get(1, 0)], sorted(more, key=str))
     return (op, total(more), total(less))
 
 
@@ -247,22 +267,26 @@ def _truthful(expression):
     if op == "not":
         return _truthful(args[0])
     negated = any(isinstance(a, tuple) and a[0] == "not" for a in args)
-    return op in TRUTHS or (op in WORDS and any(map(_truthful, args))) or (op in ("&", "|") and negated)
+    return op in TRUTHS or (op in ("&", "|", "^") and any(map(_truthful, args))) or (op in ("&", "|") and negated)
 
 
 def truth(expression, strength=0):
     """An expression as a condition in Python: what is not 0 counts as true; in brackets if it binds less than `strength`."""
     op, *args = expression if isinstance(expression, tuple) else (None, expression)
+    pair = args[0] if op == "not" and isinstance(args[0], tuple) else expression
     if op in OPPOSITE:
         shown, binds = f"{_part(args[0], 1)} {op} {_part(args[1], 1)}", 4
     elif op == "in":
         shown, binds = f"{_part(args[0], 1)} in ({', '.join(map(str, args[1:]))},)", 4
+    elif isinstance(pair, tuple) and pair[0] == "^" and not any(isinstance(e, tuple) and e[0] == "^" for e in pair[1:]):
+        shown, binds = f"{truth(pair[1], 5)} {'==' if op == 'not' else '!='} {truth(pair[2], 5)}", 4
     elif op == "not":
         shown, binds = f"not {truth(args[0], 3)}", 3
-    elif op in ("&", "|") or (op == "^" and _truthful(expression)):
+    elif op in ("&", "|"):
         word, binds = WORDS[op]
-        right = truth(args[1], binds + 1) if op == "^" else truth(args[1], binds)
-        shown = f"{truth(args[0], binds + (op == '^'))} {word} {right}"
+        shown = f"{truth(args[0], binds)} {word} {truth(args[1], binds)}"
+    elif op == "^" and _truthful(expression):
+        shown, binds = f"{truth(args[0], 5)} != {truth(args[1], 5)}", 4
     else:
         shown, binds = text(expression), 0 if op == "if" else 5
     return f"({shown})" if binds < strength else shown

@@ -143,7 +143,8 @@ NODES = (
     ast.Module, ast.FunctionDef, ast.arguments, ast.arg, ast.Assign, ast.For, ast.Expr, ast.Return, ast.Name, ast.Load,
     ast.Store, ast.Constant, ast.Tuple, ast.List, ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.FloorDiv, ast.Mod, ast.UnaryOp,
     ast.USub, ast.BitXor, ast.BitAnd, ast.BitOr, ast.Compare, ast.Lt, ast.Gt, ast.Eq, ast.NotEq, ast.In, ast.IfExp, ast.Call,
-    ast.Attribute, ast.Subscript, ast.Slice, ast.ListComp, ast.GeneratorExp, ast.comprehension,
+    ast.Attribute, ast.Subscript, ast.Slice, ast.ListComp, ast.GeneratorExp, ast.comprehension, ast.BoolOp, ast.And, ast.Or,
+    ast.Not, ast.LtE, ast.GtE,
 )  # fmt: skip
 
 

@@ -15,7 +15,6 @@ from sklearn.cluster import KMeans
 from ...checks import check
 from .expressions import OPERATORS, chain, evaluate, linear, rename, text
 from .lattice import Lattice, Table, best_lattice, label, transitions
-from .normal import normalise
 from .programs import Program, symbols
 from .tasks import wrong
 
@@ -246,7 +245,7 @@ def integer_program(table, start):
     return None if None in updates else _program("integer", start, updates, outputs, d)
 
 
-# --- the whole road
+# --- all three
 
 
 @dataclass(frozen=True)
@@ -302,45 +301,3 @@ def regress(hidden, inputs, outputs, start=None, *, seed=0):
 
     right = (program for program in candidates() if program is not None and not wrong(program, whole, wanted).any())
     return Solution(next(right, None), finder, lattice, table)
-
-
-@dataclass(frozen=True)
-class Distilled:
-    """A network on the paper's road, as trained and after the normalizers.
-
-    Attributes:
-        stages: the network after each normalizer, {name: `Network`}.
-        solutions: {"trained": `Solution`, "quantised": `Solution`}.
-        right: the same names; whether the program answers all fresh sequences of the task.
-        x: the sequences (S, T, d) whose hidden states were read.
-    """
-
-    stages: dict
-    solutions: dict
-    right: dict
-    x: np.ndarray
-
-    @property
-    def solved(self):
-        return any(self.right.values())
-
-    @property
-    def program(self):
-        """The shorter of the right programs, or None."""
-        right = [self.solutions[stage].program for stage, is_right in self.right.items() if is_right]
-        return min(right, key=lambda program: len(program.text()), default=None)
-
-
-def distil(task, net, *, sequences=2000, fresh=20000, seed=0):
-    """The whole road for a `Network`: only its states and its own answers on `sequences` sequences are read.
-
-    A program counts if it is right on all of `fresh` other sequences of the task.
-    """
-    x, _ = task.sample(sequences, [seed, 2])
-    tests = task.sample(fresh, [seed, 3])
-    stages = normalise(net, x)
-    solutions = {
-        k: regress(stages[k].states(x), x, stages[k](x), stages[k].start, seed=seed) for k in ("trained", "quantised")
-    }
-    right = {k: s.program is not None and not wrong(s.program, *tests).any() for k, s in solutions.items()}
-    return Distilled(stages, solutions, right, x)

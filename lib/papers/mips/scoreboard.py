@@ -1,4 +1,4 @@
-"""One protocol for all tasks: train, read the network, then judge the program on fresh sequences, against network and truth."""
+"""One protocol for all tasks: train, read the network, then hold program, network and truth against each other."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -80,6 +80,7 @@ Newton_Spring m - - 2
 Newton_Magnetic - - - 4
 """
 
+
 @dataclass(frozen=True)
 class Published:
     """What is known of the authors' results on one task.
@@ -159,14 +160,14 @@ class Row:
         """Why the task is not solved; empty if it is."""
         if self.kind != "failed":
             return ""
-        if self.result.program is None and self.trained.errors:
+        if not self.trained.errors:
+            return self.result.reason or f"the program differs from the truth on {self.program_truth} sequences"
+        told = f"not learned: the network is wrong on {self.trained.errors:.2%} of sequences"
+        if self.trained.example:
             x, y = self.trained.example
-            answer = self.trained.net(x)
-            said = f"x = {x[0].T.tolist()}, network {answer[0].T.tolist()}, truth {y[0].T.tolist()}"
-            return f"not learned: the network is wrong on {self.trained.errors:.2%} of sequences, such as {said}"
-        if self.result.program is None:
-            return self.result.reason
-        return f"the program says what the network says, and that is wrong on {self.network_truth} sequences"
+            said = self.trained.net(x)
+            told += f", such as x = {x[0].T.tolist()}, network {said[0].T.tolist()}, truth {y[0].T.tolist()}"
+        return told + ("; the program says what the network says" if self.result.program else f"; {self.result.reason}")
 
 
 def judge(task, trained, result, *, fresh, seed, prove=True):
@@ -227,9 +228,10 @@ def solve(task, *, seed=0, one_hot=True, templates=True, ladder=LADDER, pool=327
 
 
 def read(task, trained, *, seed=0, templates=True, fresh=20000, prove=True):
-    """What a network says, as a program, and whether it is right: a `Row`. Arguments as for `solve`; `trained` a `Trained`."""
+    """What the network of a `Trained` says, as a program, and whether it is right: a `Row`. The rest as for `solve`."""
     x, _ = task.sample(SEEN, [seed, 0, 1])
-    return judge(task, trained, synthesise(trained.net, task, x, templates=templates, seed=seed), fresh=fresh, seed=seed, prove=prove)
+    result = synthesise(trained.net, task, x, templates=templates, seed=seed)
+    return judge(task, trained, result, fresh=fresh, seed=seed, prove=prove)
 
 
 def board(tasks, *, progress: Callable = iter, **settings):

@@ -89,7 +89,7 @@ def _formula(machine, group, labels, task, cells):
 
 
 def formula_program(net, machine, task, x, answers, *, seed=0):
-    """The formula program closest to the network's answers, over several choices of labels; of equally close ones the shortest.
+    """The formula program closest to the network's answers, over several choices of labels; of equals the shortest.
 
     Returns:
         The program and {variable: what it predicts}; (None, {}) if none comes closer than `LOOSE`.

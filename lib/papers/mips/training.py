@@ -7,7 +7,7 @@ import torch
 
 from ...checks import check
 from ...kernels.optimisers import Adam
-from ...kernels.rnn import Sequences, random_recurrent
+from ...kernels.rnn import Recurrent, Sequences, random_recurrent
 from ...kernels.training import train
 from .networks import Network, network
 from .tasks import wrong
@@ -150,24 +150,35 @@ class Trained:
     example: tuple | None = None
 
 
-def polish(stack, x, y):
+def polish(stack, x, y, *, price=0.0, free=None):
     """Levenberg-Marquardt on one network in float64: sequences x (S, T, d), targets y (S, T, o). Returns the network.
 
     Adam leaves a small network near an exact solution; this goes all the way, since the residuals can be zero. The Jacobian
     is taken by differences: a stack whose members each have one parameter moved.
+
+    Args:
+        stack: a `kernels.rnn.Recurrent` of one member.
+        x, y: floating tensors.
+        price: of the sum of all |parameters|, added to the mean square of the residuals (L1).
+        free: bool mask (parameters,) of those that may move; None for all.
     """
     x, y, theta, damping, move = x.double(), y.double(), stack.theta.double(), 1e-3, 1e-7
+    free = torch.ones(len(theta), dtype=torch.bool) if free is None else free
 
     def residuals(thetas):  # (members, parameters) -> (members, residuals)
-        return (replace(stack, theta=thetas.flatten(), members=len(thetas))(x) - y).flatten(1)
+        r = (replace(stack, theta=thetas.flatten(), members=len(thetas))(x) - y).flatten(1)
+        if not price:
+            return r
+        return torch.cat([r, (price * r.shape[1]) ** 0.5 * (thetas.square() + 1e-8) ** 0.25], 1)
 
-    r, moves = residuals(theta[None])[0], move * torch.eye(len(theta), dtype=theta.dtype)
+    r, moves = residuals(theta[None])[0], move * torch.eye(len(theta), dtype=theta.dtype)[free]
     for _ in range(POLISH):
         J = torch.cat([residuals(theta + part) - r for part in moves.split(64)]).T / move
         normal, slope = J.T @ J, J.T @ r
         scale = normal.diagonal().clamp_min(1e-9 * float(normal.diagonal().max()) + 1e-30)
         for _ in range(5):  # raise the damping until the step helps
-            trial = theta - torch.linalg.solve_ex(normal + torch.diag(damping * scale), slope)[0]
+            trial = theta.clone()
+            trial[free] -= torch.linalg.solve_ex(normal + torch.diag(damping * scale), slope)[0]
             left = residuals(trial[None])[0]
             if left.square().sum() < r.square().sum():
                 break
@@ -178,7 +189,22 @@ def polish(stack, x, y):
         theta, r, damping = trial, left, max(damping / 10, 1e-12)
         if gain < 1e-3 or r.square().mean() < 1e-13:
             break
-    return replace(stack, theta=theta.float())
+    return replace(stack, theta=theta.to(stack.theta.dtype))
+
+
+def polished(net, x, y, *, price=0.0, freeze=False):
+    """A `Network` on plain numbers after `polish` on whole numbers x (S, T, inputs), y (S, T, o), y in units of the largest.
+
+    With `freeze` parameters that are exactly 0 stay so.
+    """
+    parts = [*net.transition, *net.readout]
+    theta = torch.from_numpy(np.concatenate([part.ravel() for layer in parts for part in layer])).double()
+    sizes = [(layers[0][0].shape[1], *(len(b) for _, b in layers)) for layers in (net.transition, net.readout)]
+    stack = Recurrent(theta, 1, *sizes, net.activation)
+    free = theta != 0 if freeze else None
+    data = (torch.from_numpy(np.asarray(part, float)) for part in (x, y))
+    done = network(polish(stack, *data, price=price * float(abs(y).max()) ** 2, free=free), 0)
+    return replace(done, start=net.start)
 
 
 def climb(task, shape, recipe, sample, *, one_hot=True, seed=0):
