@@ -265,15 +265,15 @@ def test_boolean_texts_are_the_function(case):
     names = "abcd"[:k]
     index = np.arange(2**k)
     values = {name: (index >> i) & 1 for i, name in enumerate(names)}
-    assert (evaluate(regression.boolean_expression(truth, names), values) == truth).all()
+    assert (evaluate(regression.boolean_expression(tuple(truth), tuple(names)), values) == truth).all()
 
 
 def test_boolean_texts_are_short_for_the_adder():
     index = np.arange(8)
     ones = sum((index >> i) & 1 for i in range(3))
-    assert text(regression.boolean_expression(ones % 2, "abc")) == "a ^ b ^ c"
-    assert text(regression.boolean_expression(ones > 1, "abc")) == "int(a + b + c > 1)"
-    assert text(regression.boolean_expression(ones < 1, "abc")) == "int(a + b + c < 1)"
+    assert text(regression.boolean_expression(tuple(ones % 2), tuple("abc"))) == "a ^ b ^ c"
+    assert text(regression.boolean_expression(tuple(ones > 1), tuple("abc"))) == "int(a + b + c > 1)"
+    assert text(regression.boolean_expression(tuple(ones < 1), tuple("abc"))) == "int(a + b + c < 1)"
 
 
 def clouds(codes, inputs, noise=0.02, seed=0):
@@ -360,7 +360,7 @@ def test_integer_expressions_solve_counting_in_a_ring_and_give_up():
 
 @pytest.mark.parametrize(("name", "method"), [("Sum_Last2", "linear"), ("Binary_Addition", "Boolean")])
 def test_trained_networks_go_the_whole_road(name, method):
-    trained = pipeline.small(TASKS[name], pipeline.shape(name), members=8, pool=2048)
+    trained = pipeline.small(TASKS[name], pipeline.shapes(name), members=8, pool=2048)
     assert trained.errors == 0
     road = pipeline.distil(TASKS[name], trained.net, sequences=500, fresh=3000)
     assert all(road.right.values())
@@ -370,7 +370,7 @@ def test_trained_networks_go_the_whole_road(name, method):
 
 def test_l1_and_retraining_keep_the_answers_and_the_zeros():
     task = TASKS["Binary_Addition"]
-    net = pipeline.small(task, pipeline.shape(task.name), members=8, pool=2048).net
+    net = pipeline.small(task, pipeline.shapes(task.name), members=8, pool=2048).net
     x, y = task.sample(500, 5)
     total = lambda net: sum(abs(part).sum() for layer in (*net.transition, *net.readout) for part in layer)  # noqa: E731
     thin = pipeline.sparse(net, x, y)
@@ -395,7 +395,7 @@ def test_the_same_road_on_integer_states_of_a_ring():
 
 def test_untrained_networks_give_nothing():
     for name in ("Sum_Last2", "Binary_Addition"):
-        net = training.untrained(TASKS[name], pipeline.shape(name))
+        net = training.untrained(TASKS[name], pipeline.shapes(name)[0])
         x, y = TASKS[name].sample(300, 2)
         program = regression.regress(net.states(x), x, net(x), net.start).program
         assert program is None or wrong(program, x, y).any()

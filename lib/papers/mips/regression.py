@@ -6,6 +6,7 @@ squares, rounded), Boolean (clusters of hidden states become bits, the permutati
 """
 
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import permutations, product
 from string import ascii_lowercase
 
@@ -60,12 +61,13 @@ def affine_program(net):
 # --- Boolean
 
 
+@cache
 def boolean_expression(truth, variables):
     """The shorter text of a Boolean function: disjunctive normal form, or, if symmetric, a chain of ^ or a test of the sum.
 
     Args:
-        truth: values 0 or 1 for all 2^k settings; variable i is bit i of the index.
-        variables: k names.
+        truth: tuple of values 0 or 1 for all 2^k settings; variable i is bit i of the index.
+        variables: tuple of k names.
     """
     truth = np.asarray(truth)
     index = np.arange(len(truth))
@@ -140,7 +142,7 @@ def boolean_program(previous, inputs, current, outputs, start, bits, *, seed=0):
     for functions, variables in ((truth, (*states, *symbols(reads))), (shown, states)):
         unique, where = np.unique(functions.reshape(-1, functions.shape[2]), axis=0, return_inverse=True)
         where = where.reshape(functions.shape[:2])
-        expressions = [boolean_expression(f, variables) for f in unique]
+        expressions = [boolean_expression(tuple(f), variables) for f in unique.tolist()]
         lengths = lengths + np.array([len(text(e)) for e in expressions])[where].sum(1)
         found.append((expressions, where))
     best = lengths.argmin()

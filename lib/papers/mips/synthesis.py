@@ -72,18 +72,16 @@ def _formula(machine, group, labels, task, cells):
     bits |= {n for n, (v, sure) in todo.items() if np.isin(v[sure], (0, 1)).all()}
     steps = []
     while todo:
-        bank, before = Bank(leaf, len(states)), len(steps)
-        for name in list(todo):
-            expression = bank.find(*todo[name], bits)
-            if expression is not None:
-                steps.append((name, expression))
-                values, known = todo.pop(name)
-                if known.all():
-                    leaf[name] = values
-                    if isinstance(expression, tuple):
-                        break
-        if len(steps) == before:
+        bank, found = Bank(leaf, len(states)), {}
+        for name, (values, known) in todo.items():
+            if (expression := bank.find(values, known, bits)) is not None:
+                found[name] = expression
+        if not found:
             return None
+        for name, expression in found.items():  # what is left may read it
+            values, known = todo.pop(name)
+            leaf |= {name: values} if known.all() else {}
+            steps.append((name, expression))
     start = {n: int(labels[g][0]) for n, g in zip(variables, group, strict=True)}
     return Program("formula", xs, start, tuple(steps), tuple(ys))
 
@@ -107,21 +105,22 @@ def formula_program(net, machine, task, x, answers, *, seed=0):
             break
     if best is None and len(machine) == 1 and task.inputs == 1 and set(np.unique(answers)) <= {0, 1}:
         members = machine.symbols[machine.answers[0, :, 0] == 1, 0].tolist()
-        best = Program("formula", ("x",), {}, (("y", ("in", "x", *members)),), ("y",))
+        best = Program("table", ("x",), {}, (("y", ("in", "x", *members)),), ("y",))
         best = best if differs(best, x, answers) <= LOOSE else None
     return named(best, meaning) if best else (None, {})
 
 
 def named(program, meaning):
     """The program with names for its variables that say what becomes of them, where that can be told from the formula."""
+    every, new = dict(program.steps), {}
     bits = {name for name, e in program.steps if is_bit(e, set())}
-    new = {}
     for variable in program.start:
-        word = _word(variable, dict(program.steps)[f"next_{variable}"], program.inputs, bits)
+        update = every[f"next_{variable}"]
+        word = _word(variable, every.get(update, update), program.inputs, bits)
         taken = {*new.values(), *program.inputs, *program.outputs}
         new[variable] = variable if word in taken or not word else word
-    every = new | {f"next_{old}": f"next_{word}" for old, word in new.items()}
-    steps = tuple((every.get(name, name), rename(e, every)) for name, e in program.steps)
+    words = new | {f"next_{old}": f"next_{word}" for old, word in new.items()}
+    steps = tuple((words.get(name, name), rename(e, words)) for name, e in program.steps)
     start = {new[name]: value for name, value in program.start.items()}
     renamed = Program(program.kind, program.inputs, start, steps, program.outputs, program.tables)
     return renamed, {new[name]: text for name, text in meaning.items()}

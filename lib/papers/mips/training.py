@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from ...checks import check
+from ...kernels.least_squares import MOVE, levenberg_marquardt
 from ...kernels.optimisers import Adam
 from ...kernels.rnn import Recurrent, Sequences, random_recurrent
 from ...kernels.training import train
@@ -13,7 +14,7 @@ from .networks import Network, network
 from .tasks import wrong
 
 BATCH = 96  # sequences a step
-POLISH = 25  # iterations of Levenberg-Marquardt, at most
+POLISH = 20  # iterations of Levenberg-Marquardt, at most
 FEW = 128  # sequences of the pool that it takes, and as many of those that the network gets wrong
 
 
@@ -153,8 +154,7 @@ class Trained:
 def polish(stack, x, y, *, price=0.0, free=None):
     """Levenberg-Marquardt on one network in float64: sequences x (S, T, d), targets y (S, T, o). Returns the network.
 
-    Adam leaves a small network near an exact solution; this goes all the way, since the residuals can be zero. The Jacobian
-    is taken by differences: a stack whose members each have one parameter moved.
+    Adam leaves a small network near an exact solution; this goes all the way, since the residuals can be zero.
 
     Args:
         stack: a `kernels.rnn.Recurrent` of one member.
@@ -162,34 +162,22 @@ def polish(stack, x, y, *, price=0.0, free=None):
         price: of the sum of all |parameters|, added to the mean square of the residuals (L1).
         free: bool mask (parameters,) of those that may move; None for all.
     """
-    x, y, theta, damping, move = x.double(), y.double(), stack.theta.double(), 1e-3, 1e-7
-    free = torch.ones(len(theta), dtype=torch.bool) if free is None else free
+    x, y, base = x.double(), y.double(), stack.theta.double()
+    free = torch.ones(len(base), dtype=torch.bool) if free is None else free
+    place = torch.eye(len(base), dtype=base.dtype)[free]
 
-    def residuals(thetas):  # (members, parameters) -> (members, residuals)
-        r = (replace(stack, theta=thetas.flatten(), members=len(thetas))(x) - y).flatten(1)
-        if not price:
-            return r
-        return torch.cat([r, (price * r.shape[1]) ** 0.5 * (thetas.square() + 1e-8) ** 0.25], 1)
+    def residuals(values):  # (members, free parameters) -> (members, residuals)
+        theta = base + values @ place
+        r = (replace(stack, theta=theta.flatten(), members=len(theta))(x) - y).flatten(1)
+        return torch.cat([r, (price * r.shape[1]) ** 0.5 * (theta.square() + 1e-8) ** 0.25], 1) if price else r
 
-    r, moves = residuals(theta[None])[0], move * torch.eye(len(theta), dtype=theta.dtype)[free]
-    for _ in range(POLISH):
-        J = torch.cat([residuals(theta + part) - r for part in moves.split(64)]).T / move
-        normal, slope = J.T @ J, J.T @ r
-        scale = normal.diagonal().clamp_min(1e-9 * float(normal.diagonal().max()) + 1e-30)
-        for _ in range(5):  # raise the damping until the step helps
-            trial = theta.clone()
-            trial[free] -= torch.linalg.solve_ex(normal + torch.diag(damping * scale), slope)[0]
-            left = residuals(trial[None])[0]
-            if left.square().sum() < r.square().sum():
-                break
-            damping *= 10
-        else:
-            break
-        gain = 1 - float(left.square().sum() / r.square().sum())
-        theta, r, damping = trial, left, max(damping / 10, 1e-12)
-        if gain < 1e-3 or r.square().mean() < 1e-13:
-            break
-    return replace(stack, theta=theta.to(stack.theta.dtype))
+    def jacobian(_, values):  # by differences: a stack whose members each have one parameter moved
+        moved = [residuals(values + part) for part in (MOVE * torch.eye(values.shape[1], dtype=base.dtype)).split(64)]
+        return ((torch.cat(moved) - residuals(values)) / MOVE).T[None]
+
+    one = lambda values: residuals(values[None])[0]  # noqa: E731
+    values, _ = levenberg_marquardt(one, 0 * base[None, free], POLISH, jacobian=jacobian, least=1e-3)
+    return replace(stack, theta=(base + values[0] @ place).to(stack.theta.dtype))
 
 
 def polished(net, x, y, *, price=0.0, freeze=False):
