@@ -13,7 +13,8 @@ from ...checks import check
 from . import examples
 from .normal import normalise
 from .regression import regress
-from .scoreboard import PUBLISHED, SEEN, Row, read, solve
+from .scoreboard import PUBLISHED, Row, read, solve
+from .synthesis import SEEN
 from .tasks import TASKS, Task, wrong
 from .training import LADDER, Recipe, Shape, Trained, learn, polished
 

@@ -8,11 +8,10 @@ from scipy.stats import beta
 
 from ...checks import check
 from .programs import KINDS, run_text
-from .synthesis import Result, synthesise
+from .synthesis import SEEN, Result, synthesise
 from .tasks import TASKS, Task, wrong
 from .training import LADDER, Trained, learn
 
-SEEN = 16384  # sequences on which a network is read
 # Task; m if the paper's programs solve it; g if its GPT-4 does; e if what GPT-4 wrote is right on 300 fresh sequences; the
 # smallest hidden size that the paper's search found. Inferred from the authors' public programs, tables and transcripts.
 _TABLE = """

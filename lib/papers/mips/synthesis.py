@@ -16,6 +16,7 @@ from .programs import Program, Template, symbols
 from .search import Bank
 from .tasks import wrong
 
+SEEN = 16384  # sequences on which a network is read
 ROWS = 256  # cells of a machine's table that an expression is held against
 LOOSE = 1e-3  # share of sequences on which a program may differ from its network and still be a reading of it
 GROUPS = 6  # sets of labels that are tried once there is a program
