@@ -4,7 +4,7 @@
 SHELL := /bin/bash -eu -o pipefail
 .DELETE_ON_ERROR:
 .SECONDEXPANSION:
-.PHONY: book test ledger lab sweep bench lint format clean notebooks FORCE
+.PHONY: book test ledger elsewhere lab sweep bench lint format clean notebooks FORCE
 
 PYTHON ?= python3
 SCALE  ?= book
@@ -39,12 +39,17 @@ test: $(READY) $(VENDOR)
 
 # The chapters open as notebooks: Jupytext's viewer is set in the project's own Jupyter settings.
 lab: $(READY)
-	export JUPYTER_CONFIG_DIR=$(CURDIR)/.venv/jupyter; \
+	export JUPYTER_CONFIG_DIR="$(CURDIR)/.venv/jupyter"; \
 	jupytext-config set-default-viewer markdown myst && jupyter lab book
 
 # Records the verdicts of all claims at seeds 0 to 4. It can be stopped at any time; what is finished is not run again.
 ledger: $(READY)
 	for chapter in $(CHAPTERS); do python -m lib.sweep $$chapter --grid seed=0:5 --out _build/ledger --ledger; done
+
+# The chapters as a processor with other instructions computes them (it rounds in another order), held to those in $(OUT).
+elsewhere: $(READY)
+	ATEN_CPU_CAPABILITY=default BLACKBOX_MARCH=x86-64-v2 $(MAKE) --no-print-directory notebooks OUT=_build/elsewhere/$(SCALE)
+	python -m lib.reading --against $(OUT) $(CHAPTERS:%=_build/elsewhere/$(SCALE)/%.ipynb)
 
 bench: $(READY)
 	pip install -q -e '.[bench]'
@@ -56,6 +61,7 @@ sweep: $(READY)
 lint: $(READY)
 	ruff check .
 	ruff format --check .
+	mypy
 	python tests/cells.py
 
 # Formats the code, that in the pages' cells too.
@@ -91,18 +97,21 @@ $(VENDOR): package-lock.json $(READY)
 notebooks: $(CHAPTERS:%=$(OUT)/%.ipynb)
 
 # A chapter's own parameters: rewritten only when they change, so another chapter's parameters do not re-run it.
+# Scratch files carry the number of their shell ($$$$), so that two builds at a time leave each other's alone.
 $(OUT)/params/%.yaml: FORCE
-	@mkdir -p $(@D)
-	@python -c "import sys, yaml, pathlib; p = pathlib.Path('book/params/$(SCALE).yaml'); \
-	yaml.safe_dump((yaml.safe_load(p.read_text()) or {}).get('$*', {}) if p.exists() else {}, sys.stdout)" > $@.part
-	@cmp -s $@.part $@ && rm $@.part || mv $@.part $@
+	@mkdir -p $(@D); part=$@.$$$$; trap 'rm -f "$$part"' EXIT; \
+	python -c "import sys, yaml, pathlib; p = pathlib.Path('book/params/$(SCALE).yaml'); \
+	yaml.safe_dump((yaml.safe_load(p.read_text()) or {}).get('$*', {}) if p.exists() else {}, sys.stdout)" > "$$part"; \
+	cmp -s "$$part" $@ || mv "$$part" $@
 
 SHARED := lib/checks.py $(wildcard lib/kernels/*.py lib/kernels/fused/*.* lib/reading/*.py)
-execute = mkdir -p $(@D) && jupytext --to ipynb --output - $< 2>/dev/null \
-	| papermill --cwd book --stderr-file /dev/stderr $(if $(CI),--no-progress-bar) $(1) - $(@D)/.$*.part.ipynb \
-	&& mv $(@D)/.$*.part.ipynb $@ || { rm -f $(@D)/.$*.part.ipynb; echo "$* failed" >&2; exit 1; }
+execute = mkdir -p $(@D); part=$(@D)/.$*.$$$$.ipynb; trap 'rm -f "$$part"' EXIT; \
+	jupytext --quiet --to ipynb --output - $< \
+	| papermill --cwd book --stderr-file /dev/stderr $(if $(CI),--no-progress-bar) $(1) - "$$part" \
+	&& mv "$$part" $@ || { echo "$* failed" >&2; exit 1; }
 
-$(CHAPTERS:%=$(OUT)/%.ipynb): $(OUT)/%.ipynb: book/%.md $$(wildcard lib/papers/%.py lib/papers/%/*.* lib/papers/%/*/*.npz) $(SHARED) $(OUT)/params/%.yaml
+OWN = $(wildcard lib/papers/$(1).py lib/figures/$(1).py lib/papers/$(1)/*.* lib/papers/$(1)/*/*.*)
+$(CHAPTERS:%=$(OUT)/%.ipynb): $(OUT)/%.ipynb: book/%.md $$(call OWN,%) $(SHARED) $(OUT)/params/%.yaml
 	$(call execute,-f $(OUT)/params/$*.yaml)
 
 $(PAGES:%=$(OUT)/%.ipynb): $(OUT)/%.ipynb: book/%.md $(CHAPTERS:%=$(OUT)/%.ipynb) $(wildcard benchmarks/results/*.json)
@@ -118,4 +127,5 @@ $(HTML)/index.html: $(CHAPTERS:%=$(OUT)/%.ipynb) $(PAGES:%=$(OUT)/%.ipynb) _conf
 	cp -p _toc.yml $(SITE)
 	sed 's/execute_notebooks: force/execute_notebooks: "off"/' _config.yml > $(SITE)/_config.yml
 	jupyter-book build -q -W -n --keep-going $(SITE)
+	touch $(SITE)/_build/html/.nojekyll
 	rm -rf $(HTML).part && cp -r $(SITE)/_build/html $(HTML).part && rm -rf $(HTML) && mv $(HTML).part $(HTML)

@@ -2,6 +2,7 @@
 
 import math
 from numbers import Integral, Real
+from typing import Any
 
 
 def _fault(value, kind, low, high, above):
@@ -25,7 +26,16 @@ def _fault(value, kind, low, high, above):
     return None if inside else expected
 
 
-def check(name, value, kind, *, low=None, high=None, above=None, least=1):
+def check(
+    name: str,
+    value: Any,
+    kind: Any,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    least: int = 1,
+) -> None:
     """Raise unless `value` is what `kind` and the bounds say.
 
     Args:

@@ -17,7 +17,6 @@ UNTIDY = {
     "geneft",
     "grokking",
     "hypernetworks",
-    "lottery",
     "mips",
     "resource",
     "truth",

@@ -3,12 +3,18 @@
 import os
 from pathlib import Path
 
+import jaxtyping
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch: the tests themselves share the cores
 os.environ.setdefault("TRITON_INTERPRET", "1")  # before anything imports triton: its kernels run on the CPU then
 
 ROOT = Path(__file__).parent.parent
+# In the tests shapes in signatures are checked, but not those of programs that Triton compiles from their text.
+MODULES = [path.relative_to(ROOT).with_suffix("") for path in ROOT.glob("lib/kernels/**/*.py") if "triton" not in path.name]
+CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"  # a whole number passes for a float
+jaxtyping.install_import_hook([".".join(path.parts) for path in MODULES] + ["lib.reading"], CHECKER)
+
 SMOKE = ROOT / "_build/smoke"
 CHAPTERS = sorted(md.stem for md in ROOT.glob("book/*.md") if any(ROOT.glob(f"lib/papers/{md.stem}*")))
 
@@ -18,3 +24,11 @@ def built(path):
     if not path.exists():
         pytest.fail(f"{path} is missing: run `make test`, which builds the book at smoke scale first")
     return path
+
+
+@pytest.fixture
+def reader():
+    """As a reader runs the code: shapes are not checked, bad input meets the functions' own checks."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

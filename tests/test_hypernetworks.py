@@ -117,18 +117,6 @@ def test_generator_does_not_care_about_the_order_of_inputs():
     torch.testing.assert_close(nats2, nats)
 
 
-def test_members_train_as_they_would_alone():
-    """Also with different gates; and a member alone meets the draws it would meet in company."""
-    parameters = hyper.initial(3, gate=torch.tensor([0.0, 1.5, 3.0]))
-    model = trainee({name: t.double() for name, t in parameters.items()}, steps=40, dims=(3, 4), seed=2)
-    optimiser = hyper.Adam(6e-3, clip=5.0)
-    together = hyper.train(model, optimiser, 6).problem.parameters
-    for member in range(3):
-        alone = hyper.train(model.select(torch.tensor([member])), optimiser, 6).problem.parameters
-        for name, t in alone.items():
-            torch.testing.assert_close(t[0], together[name][member], rtol=1e-7, atol=1e-9)
-
-
 def test_the_gradient_is_that_of_the_loss_over_a_fixed_denominator():
     """Against a difference quotient in float64."""
     model = trainee(shaken(2), steps=10, dims=(3,), seed=1, betas=1)

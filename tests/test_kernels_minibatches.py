@@ -53,6 +53,7 @@ def test_trajectory(batch, coded, monkeypatch):
     torch.testing.assert_close(runs["cpp"].losses, runs["torch"].losses, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.usefixtures("reader")
 def test_bad_input():
     good = problem()
     for change, words in (

@@ -81,6 +81,7 @@ def test_trajectory(engine, optimiser, monkeypatch):
         torch.testing.assert_close(run.losses[-1, member], alone.with_theta(theta.detach()).losses()[0])
 
 
+@pytest.mark.usefixtures("reader")
 def test_bad_input():
     good = problem()
     trials = good.draw(None)

@@ -74,6 +74,7 @@ def test_a_rate_for_each_parameter():
         (lambda: Differentiable(None, {"a": torch.ones(2), "b": torch.ones(3)}), "parameters = members .*: expected"),
     ],
 )
+@pytest.mark.usefixtures("reader")
 def test_bad_settings(call, words):
     with pytest.raises(ValueError, match=words):
         call()
@@ -140,6 +141,7 @@ def test_only_true_shapes_make_a_stack(members, sizes, extra):
         ({"loss": "hinge"}, "loss = 'hinge': expected one of bce, cross_entropy, log, mse"),
     ],
 )
+@pytest.mark.usefixtures("reader")
 def test_bad_data(change, words):
     good = wave()
     with pytest.raises(ValueError, match=words):
@@ -254,6 +256,7 @@ def test_power_interval_covers_the_truth():
 @pytest.mark.parametrize(
     ("x", "y", "words"), [([1.0, 2.0], [[1.0, -1.0], [1.0, 1.0]], "positive"), ([1.0], [[1.0, 1.0]], "K ≥ 2")]
 )
+@pytest.mark.usefixtures("reader")
 def test_power_refuses(x, y, words):
     with pytest.raises(ValueError, match=words):
         power(torch.tensor(x), torch.tensor(y))
@@ -269,6 +272,7 @@ def test_power_refuses(x, y, words):
         ([1.0, 2.0], [1.0, 1.0], "losses = .*: expected 2 dimensions"),
     ],
 )
+@pytest.mark.usefixtures("reader")
 def test_exponent_refuses(sizes, losses, words):
     with pytest.raises(ValueError, match=words):
         exponent(torch.tensor(sizes), torch.tensor(losses))

@@ -137,6 +137,7 @@ def test_members_equal_separate_runs(monkeypatch):
         sequences(dtype=torch.float64),
     ],
 )
+@pytest.mark.usefixtures("reader")
 def test_what_it_refuses(problem, monkeypatch):
     assert not triton_kernels.supports(problem, Adam())
     monkeypatch.setenv("BLACKBOX_ENGINE", "triton")

@@ -6,6 +6,7 @@ from dataclasses import fields
 import pytest
 import torch
 
+from lib.kernels.embedding import Embedded
 from lib.kernels.mlp import Minibatches, Regression, random_stack
 from lib.kernels.optimisers import Adam
 from lib.kernels.problems import Differentiable, Problem
@@ -56,6 +57,15 @@ def rates():
     )
 
 
+def embedded():
+    """Points of their own, decoders of two shapes, the second member with fewer pairs."""
+    theta = torch.randn(3 * 10 + 2 * 23 + 27, generator=draw(12)).double() / 2
+    pairs, y = torch.randint(5, (3, 8, 2), generator=draw(13)), torch.randint(2, (3, 8), generator=draw(14))
+    weight = torch.ones(3, 8).double() / 8
+    weight[1, 5:] = 0
+    return Embedded(theta, 5, 2, ((2, (4, 3, 2)), (1, (4, 2, 3, 2))), pairs, y, weight)
+
+
 def differentiable():
     """Cubic polynomials through each member's own points; minimised on some of them."""
     targets = torch.randn(3, 8, generator=draw(6)).double()
@@ -83,7 +93,7 @@ def toys():
 
 def hypernetwork():
     settings = {"steps": 40, "dims": (3, 4), "target": "L1 norm", "seed": 2, "total": 3, "batch": 8}
-    start = {name: t.double() for name, t in hypernetworks.initial(3).items()}
+    start = {name: t.double() for name, t in hypernetworks.initial(3, gate=torch.tensor([0.0, 1.5, 3.0])).items()}
     return Differentiable(functools.partial(hypernetworks.objective, **settings), start)
 
 
@@ -94,6 +104,7 @@ PROBLEMS = {
     "sequences": functools.partial(sequences, "mse", None),
     "sequences in minibatches": functools.partial(sequences, "log", 6),
     "rates": rates,
+    "embedded": embedded,
     "differentiable": differentiable,
     "autoencoder, concatenation": functools.partial(autoencoder, "concatenation", "bce"),
     "autoencoder, difference": functools.partial(autoencoder, "difference", "mse"),

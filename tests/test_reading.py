@@ -95,7 +95,9 @@ def test_the_five_verdicts():
         judged(more(0), sure, premise=(given("it runs", more(0), sure), given("so", near(1), exact(y=1.05))))["verdict"]
         == "holds"
     )
-    assert judged(more(0), sample(x=[1.0, 1.0, 1.0, 1.0, float("nan")]))["verdict"] == "conditions not met"
+    unknown = judged(more(0), sample(x=[1.0, 1.0, 1.0, 1.0, float("nan")]))
+    assert unknown["verdict"] == "conditions not met"
+    assert json.loads(json.dumps(unknown, allow_nan=False))["values"] == {"x": [None]}
     assert judged(more(0), sure, scale="smoke")["verdict"] == "not judged at this scale"
 
 
@@ -104,6 +106,8 @@ def test_the_five_verdicts():
     [
         (slope(4), {"a": 4.14}, "holds", "a within 0.15 of 4"),
         (slope(4), {"a": 3.84}, "does not hold", "a within 0.15 of 4"),
+        (slope(4, 2, 1), {"a": [4.14, 1.9, 1.1]}, "holds", "a within 0.15 of 4, 2, 1"),
+        (slope(4, 2, 1), {"a": [4.14, 1.8, 1.1]}, "does not hold", "a within 0.15 of 4, 2, 1"),
         (near(-2), {"a": -2.3}, "holds", "a within 15% of -2"),
         (near(-2), {"a": 2.0}, "does not hold", "a within 15% of -2"),
         (more(), {"a": 2.0, "b": 1.0}, "holds", "a > b"),
@@ -213,6 +217,7 @@ def test_all_resamples_go_through_the_value_at_once():
         (lambda c: left_out([0, 0, 1], [[1.0, 2, 3]]), "expected at least four different values"),
     ],
 )  # fmt: skip
+@pytest.mark.usefixtures("reader")
 def test_bad_use_is_named(call, words):
     with pytest.raises(ValueError, match=words):
         call(Claims("demo", "book"))
@@ -290,10 +295,21 @@ def test_the_ledger_catches_a_verdict_that_moved(a_ledger, capsys):
         assert main_module.main([str(notebook(a_ledger, claims))]) == status
     shown = capsys.readouterr()
     assert "moved: demo/up at seed 0: does not hold (x 1.1) on " in shown.err
-    assert "the ledger has holds (x 1.1)" in shown.err
+    assert "it was holds (x 1.1)" in shown.err
     (a_ledger / "book/demo.md").write_text("# Demo\n\n```{code-cell}\n1\n```\n")
     main_module.main([str(path)])
     assert "demo has changed since the ledger was recorded" in capsys.readouterr().out
+
+
+def test_two_builds_are_held_to_each_other(a_ledger, capsys):
+    claims, other = some_claims(), a_ledger / "other"
+    other.mkdir()
+    before = notebook(other, claims)
+    assert main_module.main(["--against", str(other), str(notebook(a_ledger, claims))]) == 0
+    claims["up"]["verdict"], claims["up"]["here"] = "does not hold", "x 1.2"
+    assert main_module.main(["--against", str(other), str(notebook(a_ledger, claims))]) == 1
+    assert "✗ demo/up: x 1.2 (was holds, x 1.1)" in capsys.readouterr().out
+    assert before.exists()
 
 
 def test_a_notebook_without_claims_is_an_error(a_ledger):
@@ -429,6 +445,15 @@ def test_two_axes_nest_their_stacks():
     assert len(first.options), len(second.options) == (2, 3)
     labels = [[re.search('aria-label="([^"]*)"', f.value)[1] for f in inner.children] for inner in outer.children]
     assert labels == [["1x", "1y", "1z"], ["2x", "2y", "2z"]]
+
+
+def test_an_explorable_opens_where_something_is_to_be_seen():
+    first, second, outer, _ = explore(draw, "{a}{b}", start={"b": "y"}, a=[1, 2], b=["x", "y", "z"]).children
+    assert (first.index, second.index) == (0, 1)
+    assert outer.selected_index == 0
+    assert [inner.selected_index for inner in outer.children] == [1, 1]
+    with pytest.raises(ValueError, match=r"^start = {'a': 3}: expected values of the axes"):
+        explore(draw, "{a}", start={"a": 3}, a=[1, 2])
 
 
 @pytest.mark.parametrize(

@@ -145,32 +145,6 @@ def test_unknown_words_are_refused():
 # ---- the toy -----------------------------------------------------------------------------------------------------------
 
 
-def stack(seeds, opened=float("inf")):
-    m = len(seeds)
-    return llama.Toys(
-        llama.initial(seeds).flatten(), seeds, torch.full((m,), 0.5), torch.zeros(m), 4, 20, torch.full((m,), opened)
-    )
-
-
-def test_a_stack_equals_its_toys_alone():
-    both = stack([3, 8], opened=-200.0)
-    losses, gradient = both.gradient(both.theta, 5)
-    for m, seed in enumerate([3, 8]):
-        one = stack([seed], opened=-200.0)
-        assert torch.equal(one.batch(5)[0], both.batch(5)[m])
-        loss, alone = one.gradient(one.theta, 5)
-        torch.testing.assert_close(loss[0], losses[m], rtol=1e-5, atol=1e-6)
-        torch.testing.assert_close(alone, gradient.view(2, -1)[m], rtol=1e-3, atol=1e-6)
-
-
-def test_the_gradient_is_that_of_the_loss():
-    toys = stack([1])
-    theta, direction = toys.theta.double(), torch.randn(len(toys.theta), dtype=torch.float64)
-    by_hand = [toys.with_theta(theta + s * 1e-5 * direction).losses(2) for s in (1, -1)]
-    slope = (by_hand[0] - by_hand[1]).item() / 2e-5
-    assert toys.gradient(theta, 2)[1] @ direction == pytest.approx(slope, rel=1e-4)
-
-
 @pytest.fixture(scope="module")
 def stored():
     return truth.stored(2)

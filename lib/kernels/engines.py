@@ -8,8 +8,14 @@ import functools
 import importlib
 import os
 import sys
+from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .optimisers import Optimiser, State
+from .problems import Problem
 
 FUSED = {"cpp": "cpp", "triton": "triton_kernels"}  # engine -> module
 CACHE = 1 << 18  # numbers, 1 MB in float32, a usual second-level cache
@@ -17,7 +23,7 @@ STEPS = 5000  # in one call at most, and
 TOUCHED = {"cpp": 1 << 31, "triton": 1 << 36}  # numbers touched in one call at most, so that an interrupt is heard soon
 
 
-def engine(problem, optimiser):
+def engine(problem: Problem, optimiser: Optimiser) -> str:
     """The name of the engine that trains `problem` with `optimiser`.
 
     Raises:
@@ -37,7 +43,7 @@ def engine(problem, optimiser):
 
 
 @functools.cache
-def fused(name):
+def fused(name: str) -> Any:
     """The module of an engine, or None, with a notice of one line, where it cannot be imported."""
     try:
         return importlib.import_module(f"{__package__}.fused.{FUSED[name]}")
@@ -46,18 +52,19 @@ def fused(name):
         return None
 
 
-def advance(problem, state, steps):
+def advance(problem: Problem, state: State, steps: int) -> None:
     """`steps` updates of the `optimisers.State` in place; the parameters of `problem` do not matter, its data do."""
     name = engine(problem, state.optimiser)
     if name == "torch":
         return _torch(problem, state, steps)
-    most = max(1, min(STEPS, TOUCHED[name] // (len(state.sizes) * problem.working_set)))
+    touched = len(state.sizes) * (problem.working_set or 1)
+    most = max(1, min(STEPS, TOUCHED[name] // touched))
     for start in range(0, steps, most):
         fused(name).advance(problem, state, min(most, steps - start))
 
 
-def losses(problem, state):
-    """Losses (members,) at the state's parameters."""
+def losses(problem: Problem, state: State) -> Float[Tensor, " members"]:
+    """What is reported of `problem`, at the state's parameters."""
     name = engine(problem, state.optimiser)
     if name != "torch":
         return fused(name).evaluate(problem, state.theta)[0]

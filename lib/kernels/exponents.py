@@ -1,29 +1,37 @@
 """Power laws with honest error bars: exponents fitted to medians, resampled over seeds."""
 
 import torch
+from jaxtyping import Float, Real
+from torch import Tensor
 
 from ..checks import check
 from .tensors import check_tensor
 
 
-def slope(x, y):
-    """Least-squares slope of y (…, K) on x (K,), shape (…)."""
+def slope(x: Float[Tensor, " cells"], y: Float[Tensor, "*series cells"]) -> Float[Tensor, "*series"]:
+    """Least-squares slopes of y on x."""
     dx = x - x.mean()
     return (y * dx).sum(-1) / dx.square().sum()
 
 
-def exponent(sizes, losses, draws=1000, level=0.95, seed=0):
+def exponent(
+    sizes: Real[Tensor, " cells"],
+    losses: Float[Tensor, "cells seeds"],
+    draws: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> tuple[float, float, float]:
     """The exponent alpha of median loss ~ size^(-alpha), with a bootstrap interval over seeds.
 
     Args:
-        sizes: (K,), positive, at least two different.
-        losses: (K, seeds), positive.
+        sizes: positive, at least two different.
+        losses: positive.
         draws: resamplings of the seeds, independently for each size.
         level: share of the draws inside the interval.
         seed: of the resampling.
 
     Returns:
-        alpha, low, high as floats.
+        alpha, low, high.
 
     Raises:
         ValueError: for a bad argument.
@@ -45,16 +53,20 @@ def exponent(sizes, losses, draws=1000, level=0.95, seed=0):
     return -slope(x, losses.quantile(0.5, 1).log()).item(), low, high
 
 
-def power(x, y, draws=1000, seed=0):
+def power(
+    x: Real[Tensor, "cells *seeds"],
+    y: Real[Tensor, "cells seeds"],
+    draws: int = 1000,
+    seed: int = 0,
+) -> tuple[float, float, float]:
     """The exponent alpha of mean y ~ (mean x)^-alpha, with a 95 % bootstrap interval over seeds.
 
     Args:
-        x: (K,) or (K, seeds), positive.
-        y: (K, seeds), positive; the seeds of a cell are resampled together in x and y.
+        x, y: positive; the seeds of a cell are resampled together in x and y.
         draws, seed: of the resampling.
 
     Returns:
-        alpha, low, high as floats.
+        alpha, low, high.
 
     Raises:
         ValueError: for fewer than two cells, unlike shapes, or numbers that are not positive.

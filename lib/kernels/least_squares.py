@@ -15,12 +15,12 @@ MOVE = 1e-7  # of one parameter, for a Jacobian by differences
 TOGETHER = 64  # parameters moved at once
 
 
-def by_autograd(residuals, theta):
-    """Jacobians (members, P, p) of the residuals of one member, function of (p,) giving (P,), at theta (members, p)."""
+def by_autograd(residuals: Callable[[Tensor], Tensor], theta: Float[Tensor, "members p"]) -> Float[Tensor, "members P p"]:
+    """Jacobians of `residuals`, a function of one member's parameters (p,) giving its residuals (P,)."""
     return vmap(jacrev(residuals))(theta)
 
 
-def by_differences(residuals, theta):
+def by_differences(residuals: Callable[[Tensor], Tensor], theta: Float[Tensor, "members p"]) -> Float[Tensor, "members P p"]:
     """As `by_autograd`, from one-sided differences; cheaper where residuals are many more than parameters. For float64."""
     r, moves = vmap(residuals)(theta), MOVE * torch.eye(theta.shape[1], dtype=theta.dtype, device=theta.device)
     moved = [vmap(vmap(residuals))(theta[:, None] + part) for part in moves.split(TOGETHER)]
@@ -32,7 +32,7 @@ def levenberg_marquardt(
     theta: Float[Tensor, "members p"],
     iterations: int = 100,
     *,
-    jacobian: Callable = by_autograd,
+    jacobian: Callable[[Callable, Tensor], Tensor] = by_autograd,
     least: float = 0.0,
 ) -> tuple[Float[Tensor, "members p"], Float[Tensor, " members"]]:
     """Minimise the sum of squared residuals of every member (Levenberg 1944, Marquardt 1963).

@@ -5,31 +5,35 @@ each other and form a *group*, so that a group's layers are strided views into t
 serves all its members.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from ..checks import check
 from .problems import ACTIVATIONS, LOSSES, Problem, draw_rows, unpack
 from .tensors import check_tensor
 
+Layer = tuple[Float[Tensor, "members _out _in"], Float[Tensor, "members _out"]]  # W, b
+Groups = tuple[tuple[int, tuple[int, ...]], ...]
 
-def parameter_count(sizes) -> int:
+
+def parameter_count(sizes: Sequence[int]) -> int:
     """Parameters of one MLP with the given layer sizes, input first: (1, 8, 1) has 25."""
     return sum((i + 1) * o for i, o in pairwise(sizes))
 
 
-def layer_views(block: Float[Tensor, "members count"], sizes) -> list[tuple[Tensor, Tensor]]:
-    """Views [(W (members, out, in), b (members, out)), …] into the rows of `block`, from the first column."""
+def layer_views(block: Float[Tensor, "members count"], sizes: Sequence[int]) -> list[Layer]:
+    """Views, one a layer, into the rows of `block`, from the first column."""
     views = unpack(block, [shape for i, o in pairwise(sizes) for shape in ((o, i), (o,))])
     return list(zip(views[::2], views[1::2], strict=True))
 
 
-def fan_in_start(members: int, nets, generator: torch.Generator) -> Float[Tensor, "members count"]:
+def fan_in_start(members: int, nets: Sequence[Sequence[int]], generator: torch.Generator) -> Float[Tensor, "members count"]:
     """PyTorch's default parameters, weights and biases ~ U(-1, 1)/sqrt(fan in), float64.
 
     Args:
@@ -51,13 +55,13 @@ class Stack:
     """A stack of MLPs.
 
     Attributes:
-        theta: packed parameters, shape (total,), floating; its device and dtype are the stack's.
+        theta: packed parameters; their device and dtype are the stack's.
         groups: for each group (members, layer sizes), e.g. ((16, (1, 8, 1)), (16, (1, 32, 1))).
         activation: name in `ACTIVATIONS`, used after every layer but the last.
     """
 
-    theta: torch.Tensor
-    groups: tuple
+    theta: Float[Tensor, " total"]
+    groups: Groups
     activation: str = "silu"
 
     def __post_init__(self):
@@ -68,18 +72,18 @@ class Stack:
             raise ValueError(f"theta = tensor of shape {tuple(self.theta.shape)}: expected ({total},) for {self.groups}")
 
     @property
-    def members(self):
+    def members(self) -> int:
         """Number of networks."""
         return sum(members for members, _ in self.groups)
 
     @property
-    def sizes(self):
-        """Parameters of each member, shape (members,), int64, on the stack's device."""
+    def sizes(self) -> Int[Tensor, " members"]:
+        """Parameters of each member, on the stack's device."""
         members, counts = zip(*((members, parameter_count(sizes)) for members, sizes in self.groups), strict=True)
         return torch.tensor(counts).repeat_interleave(torch.tensor(members)).to(self.theta.device)
 
-    def layers(self, theta=None):
-        """Views per group: a list of [(W (S, out, in), b (S, out)), …] into `theta` (default: the stack's own)."""
+    def layers(self, theta: Float[Tensor, " total"] | None = None) -> list[list[Layer]]:
+        """Views into `theta` (default: the stack's own), a list of layers for each group."""
         theta, views, start = self.theta if theta is None else theta, [], 0
         for members, sizes in self.groups:
             count = parameter_count(sizes)
@@ -87,8 +91,10 @@ class Stack:
             start += members * count
         return views
 
-    def __call__(self, x):
-        """Outputs (members, P, out) at the points `x`, (P, in) for all members or (members, P, in). Differentiable."""
+    def __call__(
+        self, x: Float[Tensor, "points in"] | Float[Tensor, "members points in"]
+    ) -> Float[Tensor, "members points out"]:
+        """Outputs at the points `x`, shared or each member's own. Differentiable."""
         x = _points("x", x, self)
         act, outputs, start = ACTIVATIONS[self.activation][0], [], 0
         for (members, _), group in zip(self.groups, self.layers(), strict=True):
@@ -99,8 +105,8 @@ class Stack:
             start += members
         return torch.cat(outputs).transpose(1, 2)
 
-    def select(self, members):
-        """The stack of the given members only (int64 indices, ascending), copied."""
+    def select(self, members: Int[Tensor, " kept"]) -> "Stack":
+        """The stack of the given members only, ascending, copied."""
         keep = torch.zeros(self.members, dtype=torch.bool, device=self.theta.device)
         keep[members] = True
         theta = self.theta[torch.repeat_interleave(keep, self.sizes)]
@@ -124,7 +130,15 @@ def _total(groups):
     return sum(members * parameter_count(sizes) for members, sizes in groups)
 
 
-def random_stack(groups, activation="silu", *, seed, scale=None, dtype=torch.float32, device="cpu"):
+def random_stack(
+    groups: Iterable[tuple[int, tuple[int, ...]]],
+    activation: str = "silu",
+    *,
+    seed: int,
+    scale: float | None = None,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> Stack:
     """A stack with random parameters, the same on every device.
 
     Args:
@@ -138,12 +152,13 @@ def random_stack(groups, activation="silu", *, seed, scale=None, dtype=torch.flo
     check("seed", seed, int, low=0)
     if scale is not None:
         check("scale", scale, float, above=0)
+    groups = tuple(groups)
     generator, total = torch.Generator().manual_seed(seed), _total(groups)
     if scale is None:
         theta = torch.cat([fan_in_start(members, [sizes], generator).flatten() for members, sizes in groups])
     else:
         theta = scale * (torch.rand(total, generator=generator, dtype=torch.float64) * 2 - 1)
-    stack = Stack(theta, tuple(groups), activation)
+    stack = Stack(theta, groups, activation)
     for layers in stack.layers() if scale is not None else ():
         layers[-1][1].zero_()
     return replace(stack, theta=theta.to(device, dtype))
@@ -169,19 +184,19 @@ class Regression(Problem):
 
     Attributes:
         stack: the networks.
-        x: inputs, (P, in) shared or (members, P, in).
-        y: targets, (P, out) shared or (members, P, out); for cross-entropy class numbers, int64, (P,) or (members, P).
+        x: inputs, shared or each member's own.
+        y: targets, likewise; for cross-entropy class numbers.
         loss: name in `problems.LOSSES`, averaged over points with `weight`.
-        weight: of the points, (P,) shared or (members, P); None for 1/P. Give a row that sums to 1 for a mean.
+        weight: of the points, likewise; None for 1/points. Give a row that sums to 1 for a mean.
     """
 
     kernel: ClassVar[str | None] = "mlp"
 
     stack: Stack
-    x: torch.Tensor
-    y: torch.Tensor
+    x: Float[Tensor, "points in"] | Float[Tensor, "members points in"]
+    y: Float[Tensor, "*members points out"] | Int[Tensor, "*members points"]
     loss: str = "mse"
-    weight: torch.Tensor | None = None
+    weight: Float[Tensor, " points"] | Float[Tensor, "members points"] | None = None
 
     def __post_init__(self):
         check("loss", self.loss, set(LOSSES))
@@ -215,11 +230,11 @@ class Regression(Problem):
     def working_set(self) -> int:
         return 3 * self.x.shape[-2] * max(sum(sizes) for _, sizes in self.stack.groups)
 
-    def with_theta(self, theta: Float[Tensor, " total"]) -> Self:
+    def with_theta(self, theta: Float[Tensor, " total"]) -> "Regression":
         return replace(self, stack=replace(self.stack, theta=theta))
 
     @property
-    def own(self):
+    def own(self) -> tuple[bool, bool, bool]:
         """Whether x, y and the weights are each member's own."""
         weight = self.weight is not None and self.weight.dim() == 2
         return self.x.dim() == 3, self.y.dim() == (2 if self.loss == "cross_entropy" else 3), weight
@@ -229,7 +244,7 @@ class Regression(Problem):
         data = (self.x, self.y, self.weight)
         return [t[rows] if own else t for t, own in zip(data, self.own, strict=True)]
 
-    def select(self, members: Int[Tensor, " kept"]) -> Self:
+    def select(self, members: Int[Tensor, " kept"]) -> "Regression":
         x, y, weight = self._data(members)
         return replace(self, stack=self.stack.select(members), x=x, y=y, weight=weight)
 
@@ -248,13 +263,12 @@ class Regression(Problem):
         views = zip(self.stack.groups, self.stack.layers(theta), self.stack.layers(grad), strict=True)
         for (members, _), layers, grads in views:
             x, y, weight = self._data(slice(start, start + members))
-            inputs, slopes, h = [x.mT.expand(members, -1, -1)], [], None
-            for W, b in layers:
-                if h is not None:
-                    a = act(h)
-                    slopes.append(slope(h, a))
-                    inputs.append(a)
+            inputs, slopes = [x.mT.expand(members, -1, -1)], []
+            for depth, (W, b) in enumerate(layers):
                 h = torch.baddbmm(b[:, :, None], W, inputs[-1])
+                if depth + 1 < len(layers):
+                    inputs.append(act(h))
+                    slopes.append(slope(h, inputs[-1]))
             weight = torch.full_like(x[..., 0], 1 / x.shape[-2]) if weight is None else weight
             losses.append((value(h.mT, y) * weight).sum(1))
             delta = (derivative(h.mT, y) * weight[..., None]).mT
@@ -275,28 +289,27 @@ class Minibatches(Problem):
 
     Attributes:
         stack: the networks, one group.
-        x: (members, rows, in): inputs in the stack's dtype, or bytes, which stand for x * scale + shift; a member has
-            `counts` rows, the rest is padding.
-        y: class numbers (members, rows), int64.
-        counts: rows of each member, (members,) int64.
+        x: inputs in the stack's dtype, or bytes, which stand for x * scale + shift; a member has `counts` rows, the rest is
+            padding.
+        y: class numbers.
+        counts: rows of each member.
         batch: rows in a step.
         seed: of the draws.
-        scale, shift: (in,), in the stack's dtype, where x are bytes; else None.
-        members: which members of the whole these are, int64 (members,) on the CPU, so that each draws as in company; None
-            for all.
+        scale, shift: in the stack's dtype, where x are bytes; else None.
+        members: which members of the whole these are, on the CPU, so that each draws as in company; None for all.
     """
 
     kernel: ClassVar[str | None] = "minibatches"
 
     stack: Stack
-    x: Tensor
-    y: Tensor
-    counts: Tensor
+    x: Float[Tensor, "members rows in"] | UInt8[Tensor, "members rows in"]
+    y: Int[Tensor, "members rows"]
+    counts: Int[Tensor, " members"]
     batch: int
     seed: int = 0
-    scale: Tensor | None = None
-    shift: Tensor | None = None
-    members: Tensor | None = None
+    scale: Float[Tensor, " in"] | None = None
+    shift: Float[Tensor, " in"] | None = None
+    members: Int[Tensor, " members"] = None  # type: ignore[assignment]  # set below
 
     def __post_init__(self):
         check("batch", self.batch, int, low=1)
@@ -332,10 +345,10 @@ class Minibatches(Problem):
     def working_set(self) -> int:
         return 3 * self.batch * sum(self.stack.groups[0][1])
 
-    def with_theta(self, theta: Float[Tensor, " total"]) -> Self:
+    def with_theta(self, theta: Float[Tensor, " total"]) -> "Minibatches":
         return replace(self, stack=replace(self.stack, theta=theta))
 
-    def select(self, members: Int[Tensor, " kept"]) -> Self:
+    def select(self, members: Int[Tensor, " kept"]) -> "Minibatches":
         rows = {name: getattr(self, name)[members] for name in ("x", "y", "counts")}
         return replace(self, stack=self.stack.select(members), members=self.members[members.cpu()], **rows)
 

@@ -4,8 +4,11 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
 from ..checks import check
 from .tensors import check_tensor
@@ -16,17 +19,17 @@ class Optimiser:
     """What all optimisers share.
 
     Attributes:
-        rate: learning rate; a number, a tensor (members,), or one for each parameter (total,).
-        decay: weight decay; a number or (members,). Added to the gradient, or, if `decoupled`, to the step.
+        rate: learning rate; a number, or one for each member or each parameter.
+        decay: weight decay, likewise. Added to the gradient, or, if `decoupled`, to the step.
         clip: largest Euclidean norm of a member's gradient; None for no clipping.
         schedule: factor on the rate as a function of the step, counted from 0; None for 1.
     """
 
-    rate: float | torch.Tensor = 1e-3
-    decay: float | torch.Tensor = 0.0
+    rate: float | Float[Tensor, " rates"] = 1e-3
+    decay: float | Float[Tensor, " decays"] = 0.0
     clip: float | None = None
     schedule: Callable[[int], float] | None = None
-    decoupled = False
+    decoupled: ClassVar[bool] = False
 
     def __post_init__(self):
         for name, value in (("rate", self.rate), ("decay", self.decay)):
@@ -39,21 +42,39 @@ class Optimiser:
         if self.clip is not None:
             check("clip", self.clip, float, above=0)
 
-    def factor(self, step):
+    @property
+    def slots(self) -> int:
+        """Numbers that it remembers for each parameter."""
+        raise NotImplementedError
+
+    def factor(self, step: int) -> float:
         """The schedule's factor at `step`."""
         return 1.0 if self.schedule is None else self.schedule(step)
+
+    def step(
+        self,
+        theta: Float[Tensor, " total"],
+        grad: Float[Tensor, " total"],
+        slots: list[Tensor],
+        t: int,
+        rate: float | Float[Tensor, " total"],
+    ) -> None:
+        """Move `theta` in place: `slots` are what it remembers, `t` the number of earlier steps, `rate` the rate now."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Adam(Optimiser):
     """Adam (Kingma and Ba 2015), as `torch.optim.Adam`."""
 
-    betas: tuple = (0.9, 0.999)
+    betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
-    slots = 2
+
+    @property
+    def slots(self) -> int:
+        return 2
 
     def step(self, theta, grad, slots, t, rate):
-        """Move `theta` in place: `slots` are the two moments, `t` the number of earlier steps, `rate` the rate now."""
         (m, v), (b1, b2) = slots, self.betas
         m.lerp_(grad, 1 - b1)
         v.mul_(b2).addcmul_(grad, grad, value=1 - b2)
@@ -65,7 +86,7 @@ class Adam(Optimiser):
 class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019), as `torch.optim.AdamW`."""
 
-    decoupled = True
+    decoupled: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
@@ -75,39 +96,38 @@ class SGD(Optimiser):
     momentum: float = 0.0
 
     @property
-    def slots(self):
+    def slots(self) -> int:
         return int(self.momentum > 0)
 
     def step(self, theta, grad, slots, t, rate):
-        """Move `theta` in place, as `Adam.step`."""
         if self.momentum:
             grad = slots[0].mul_(self.momentum).add_(grad)
         theta.sub_(grad * rate)
 
 
-def cosine(steps, last=0.0):
+def cosine(steps: int, last: float = 0.0) -> Callable[[int], float]:
     """A schedule that falls from 1 to `last` over `steps` steps along half a cosine."""
     return lambda t: last + (1 - last) * 0.5 * (1 + math.cos(math.pi * min(t, steps) / steps))
 
 
-def drops(steps, factor=0.1, at=(1 / 3, 2 / 3)):
-    """A schedule that multiplies the rate by `factor` at each of the given shares of `steps`."""
-    return lambda t: factor ** sum(t >= share * steps for share in at)
+def drops(steps: int, at: tuple[float, ...] = (1 / 3, 2 / 3)) -> Callable[[int], float]:
+    """A schedule that divides the rate by 10 at each of the given shares of `steps`."""
+    return lambda t: 0.1 ** sum(t >= share * steps for share in at)
 
 
 class State:
     """An optimiser at work on one packed buffer: its moments, and per-member settings spread over the parameters."""
 
-    def __init__(self, optimiser, theta, sizes):
-        """`theta` (total,) is updated in place; `sizes` (members,) int64 says how many parameters each member has."""
+    def __init__(self, optimiser: Optimiser, theta: Float[Tensor, " total"], sizes: Int[Tensor, " members"]):
+        """`theta` is updated in place; `sizes` says how many parameters each member has."""
         self.optimiser, self.theta, self.sizes, self.t = optimiser, theta, sizes, 0
         self.slots = [torch.zeros_like(theta) for _ in range(optimiser.slots)]
         self.rate = self._spread("rate", optimiser.rate)
         self.decay = self._spread("decay", optimiser.decay)
 
     @functools.cached_property
-    def owner(self):
-        """The member that each packed parameter belongs to, (total,) int64."""
+    def owner(self) -> Int[Tensor, " total"]:
+        """The member that each packed parameter belongs to."""
         return torch.repeat_interleave(torch.arange(len(self.sizes), device=self.theta.device), self.sizes)
 
     def _spread(self, name, value):
@@ -121,8 +141,8 @@ class State:
             raise ValueError(f"{name} = tensor of shape {tuple(value.shape)}: expected {shapes}")
         return value[self.owner]
 
-    def step(self, grad):
-        """One step of every member along its own gradient, `grad` (total,)."""
+    def step(self, grad: Float[Tensor, " total"]) -> None:
+        """One step of every member along its own gradient."""
         optimiser = self.optimiser
         rate = self.rate * optimiser.factor(self.t)
         if optimiser.clip is not None:
@@ -137,11 +157,11 @@ class State:
         optimiser.step(self.theta, grad, self.slots, self.t, rate)
         self.t += 1
 
-    def __getitem__(self, members):
+    def __getitem__(self, members: slice | Bool[Tensor, " members"]) -> "State":
         """The state of some members: a slice gives views, whose steps move this state too; a bool mask gives copies."""
         if isinstance(members, slice):
             first, count = int(self.sizes[: members.start].sum()), int(self.sizes[members].sum())
-            chosen = slice(first, first + count)
+            chosen: slice | Tensor = slice(first, first + count)
         else:
             chosen = members[self.owner]
         other = object.__new__(State)
@@ -150,7 +170,7 @@ class State:
         other.rate, other.decay = (v[chosen] if isinstance(v, torch.Tensor) else v for v in (self.rate, self.decay))
         return other
 
-    def permute(self, order):
-        """Let every parameter i go on as parameter `order[i]` was, (total,) int64, its moments with it; rates stay."""
+    def permute(self, order: Int[Tensor, " total"]) -> None:
+        """Let every parameter i go on as parameter `order[i]` was, its moments with it; rates stay."""
         for tensor in (self.theta, *self.slots):
             tensor.copy_(tensor[order])

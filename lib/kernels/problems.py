@@ -1,14 +1,14 @@
 """Problems: what `training.train` runs. A stack of members with the data they learn, all parameters in one packed buffer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
 from torch import Tensor
 
 from .tensors import check_tensor
@@ -46,15 +46,16 @@ LOSSES: dict[str, tuple[Callable, Callable]] = {
 }
 
 
-def unpack(block: Float[Tensor, "members count"], shapes) -> list[Tensor]:
+def unpack(block: Real[Tensor, "members count"], shapes: Iterable[Sequence[int]]) -> list[Tensor]:
     """Views (members, *shape) into the rows of `block`, one for each of `shapes`, in their order from the first column."""
+    shapes = list(shapes)
     counts = [prod(shape) for shape in shapes]
     pieces = block[:, : sum(counts)].split(counts, 1)
     return [piece.view(len(piece), *shape) for piece, shape in zip(pieces, shapes, strict=True)]
 
 
 def draw_rows(seed: int, steps: range, counts: Int[Tensor, " members"], batch: int) -> Int[Tensor, "steps members batch"]:
-    """Minibatches: `batch` row numbers below each of `counts`, with replacement, for each step; int64, on the CPU.
+    """Minibatches: `batch` row numbers below each of `counts`, with replacement, for each step, on the CPU.
 
     A draw depends on the seed, the step and the member's place alone: each step has a block of a counter-based generator
     (Philox, Salmon et al. 2011), and the first members' numbers come first.
@@ -88,11 +89,11 @@ class Problem:
         """Numbers that one member touches in one step, at most; None if it is better not to cut the stack into chunks."""
         return None
 
-    def with_theta(self, theta: Float[Tensor, " total"]) -> Self:
+    def with_theta(self, theta: Float[Tensor, " total"]) -> "Problem":
         """The same problem at other parameters."""
         return replace(self, theta=theta)  # type: ignore[type-var]
 
-    def select(self, members: Int[Tensor, " kept"]) -> Self:
+    def select(self, members: Int[Tensor, " kept"]) -> "Problem":
         """The problem of the given members only, in ascending order: they go on as they would in company."""
         raise NotImplementedError
 
@@ -122,12 +123,12 @@ class Differentiable(Problem):
         loss: function of (parameters, members, step) giving losses (len(members),) as in `Problem.losses`: `parameters` is a
             dict of tensors (members, …), `members` the numbers of those still running, for looking up their own data.
         parameters: dict of floating tensors with the member axis first.
-        members: int64 (members,); None for all.
+        members: their numbers; None for all.
     """
 
     loss: Callable[[dict, Tensor, int | None], Tensor]
-    parameters: dict[str, Tensor]
-    members: Any = None
+    parameters: dict[str, Float[Tensor, "members ..."]]
+    members: Int[Tensor, " members"] = None  # type: ignore[assignment]  # set below
 
     def __post_init__(self):
         tensors = {name: check_tensor(f"parameters[{name!r}]", t, finite=False) for name, t in self.parameters.items()}
@@ -147,12 +148,12 @@ class Differentiable(Problem):
         each = sum(t[0].numel() for t in self.parameters.values())
         return torch.full((len(self.members),), each, device=self.members.device)
 
-    def with_theta(self, theta: Float[Tensor, " total"]) -> Self:
+    def with_theta(self, theta: Float[Tensor, " total"]) -> "Differentiable":
         shapes = [t.shape[1:] for t in self.parameters.values()]
         views = unpack(theta.view(len(self.members), -1), shapes)
         return replace(self, parameters=dict(zip(self.parameters, views, strict=True)))
 
-    def select(self, members: Int[Tensor, " kept"]) -> Self:
+    def select(self, members: Int[Tensor, " kept"]) -> "Differentiable":
         kept = {name: t[members] for name, t in self.parameters.items()}
         return replace(self, parameters=kept, members=self.members[members])
 

@@ -7,10 +7,10 @@ step before, and no time is spent on padding.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
 from torch import Tensor
 
 from ..checks import check
@@ -23,11 +23,11 @@ class RateNetworks:
     """A stack of networks.
 
     Attributes:
-        theta: parameters (members, count): W, U, b, V and c in a row.
+        theta: parameters: W, U, b, V and c in a row; or their numbers, int64, to see where a change of seats puts them.
         units, inputs, outputs: the sizes of one network.
     """
 
-    theta: torch.Tensor
+    theta: Real[Tensor, "members count"]
     units: int
     inputs: int
     outputs: int
@@ -38,26 +38,29 @@ class RateNetworks:
             raise ValueError(f"theta = tensor of shape {tuple(self.theta.shape)}: expected (members, {expected})")
 
     @property
-    def shapes(self):
+    def shapes(self) -> list[torch.Size]:
         """The shapes of W, U, b, V and c."""
         n, i, o = self.units, self.inputs, self.outputs
         return [torch.Size(s) for s in ((n, n), (n, i), (n,), (o, n), (o,))]
 
-    def parts(self, packed=None):
-        """Views W, U, b, V, c (members, …) into `packed` (members, count), by default the parameters."""
-        packed = self.theta if packed is None else packed
-        return unpack(packed, self.shapes)
+    def parts(self, packed: Real[Tensor, "members count"] | None = None) -> list[Tensor]:
+        """Views W, U, b, V, c (members, …) into `packed`, by default the parameters."""
+        return unpack(self.theta if packed is None else packed, self.shapes)
 
-    def __getitem__(self, members):
-        """The networks of these members (a slice or int64 indices)."""
+    def __getitem__(self, members: slice | Int[Tensor, " kept"] | list[int]) -> "RateNetworks":
+        """The networks of these members."""
         return replace(self, theta=self.theta[members])
 
-    def states(self, x, counts, noise=None, alive=None):
-        """Hidden states (members, P, n) on packed trials: x (P, inputs), `counts` rows of each step.
+    def states(
+        self,
+        x: Float[Tensor, "rows inputs"],
+        counts: list[int],
+        noise: Float[Tensor, "rows units"] | None = None,
+        alive: Float[Tensor, "#members units"] | None = None,
+    ) -> Float[Tensor, "members rows units"]:
+        """Hidden states on packed trials, `counts` rows of each step; in place, so that autograd does not pass.
 
-        They are computed in place, so autograd does not pass.
-
-        `noise` (P, n) is added before the rectifier. `alive` (members, n) multiplies the states: zero removes a unit.
+        `noise` is added before the rectifier. `alive` multiplies the states: zero removes a unit.
         """
         W, U, b, _, _ = self.parts()
         h, start = torch.baddbmm(b[:, None], x.expand(len(b), -1, -1), U.mT), 0
@@ -73,8 +76,10 @@ class RateNetworks:
             start += count
         return h
 
-    def __call__(self, x, counts, alive=None):
-        """Logits (members, P, outputs) on packed trials."""
+    def __call__(
+        self, x: Float[Tensor, "rows inputs"], counts: list[int], alive: Float[Tensor, "#members units"] | None = None
+    ) -> Float[Tensor, "members rows outputs"]:
+        """Logits on packed trials."""
         V, c = self.parts()[3:]
         return torch.baddbmm(c[:, None], self.states(x, counts, alive=alive), V.mT)
 
@@ -84,16 +89,16 @@ class Packed:
     """Packed trials.
 
     Attributes:
-        x: inputs (P, inputs), floating.
-        y: right answers (P,), int64.
-        counts: rows of each step, a list that never grows and sums to P.
-        noise: what is added to every unit's input (P, n), or None.
+        x: inputs.
+        y: right answers.
+        counts: rows of each step, numbers that never grow and sum to all.
+        noise: what is added to every unit's input, or None.
     """
 
-    x: torch.Tensor
-    y: torch.Tensor
-    counts: list
-    noise: torch.Tensor | None = None
+    x: Float[Tensor, "rows inputs"]
+    y: Int[Tensor, " rows"]
+    counts: list[int]
+    noise: Float[Tensor, "rows units"] | None = None
 
     def __post_init__(self):
         check_tensor("x", self.x, 2)
@@ -118,18 +123,18 @@ class RateTraining(Problem):
     Attributes:
         stack: the networks.
         draw: function of the step (or None, see `Problem.losses`) giving its `Packed` trials, the same at every call.
-        price: what a unit of each parameter costs, (members, count), or None.
+        price: what a unit of each parameter costs, or None.
         factor: of the price, as a function of the step (or None).
-        free: (members, count), 1 for parameters that are trained and 0 for those that keep their value; None for all.
+        free: 1 for parameters that are trained and 0 for those that keep their value; None for all.
     """
 
     kernel: ClassVar[str | None] = "rate"
 
     stack: RateNetworks
     draw: Callable[[int | None], Packed]
-    price: Tensor | None = None
+    price: Float[Tensor, "members count"] | None = None
     factor: Callable[[int | None], float] = _always
-    free: Tensor | None = None
+    free: Float[Tensor, "members count"] | None = None
 
     def __post_init__(self):
         for name in ("price", "free"):
@@ -150,10 +155,10 @@ class RateTraining(Problem):
     def working_set(self) -> int:
         return 3 * self.stack.units * len(self.draw(None).x)
 
-    def with_theta(self, theta: Float[Tensor, " total"]) -> Self:
+    def with_theta(self, theta: Float[Tensor, " total"]) -> "RateTraining":
         return replace(self, stack=replace(self.stack, theta=theta.view(self.stack.theta.shape)))
 
-    def select(self, members: Int[Tensor, " kept"]) -> Self:
+    def select(self, members: Int[Tensor, " kept"]) -> "RateTraining":
         price, free = (t if t is None else t[members] for t in (self.price, self.free))
         return replace(self, stack=self.stack[members], price=price, free=free)
 
@@ -163,7 +168,7 @@ class RateTraining(Problem):
             stack = replace(stack, theta=stack.theta * self.free + (stack.theta * (1 - self.free)).detach())
         W, U, b, V, c = stack.parts()
         drive = now.x @ U.mT + b[:, None] + (0.0 if now.noise is None else now.noise)
-        states = []
+        states: list[Tensor] = []
         for part in drive.split(now.counts, 1):
             before = states[-1][:, : part.shape[1]] @ W.mT if states else 0.0
             states.append(torch.relu(part + before))

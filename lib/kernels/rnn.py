@@ -4,15 +4,16 @@ h_t = f([h_{t-1}, x_t]), y_t = g(h_t), h_0 = 0. Each member's parameters lie tog
 as in `mlp`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..checks import check
-from .mlp import fan_in_start, layer_views, parameter_count
+from .mlp import Layer, fan_in_start, layer_views, parameter_count
 from .problems import ACTIVATIONS, LOSSES, Problem, draw_rows
 from .tensors import check_tensor
 
@@ -22,17 +23,17 @@ class Recurrent:
     """A stack of recurrent networks of one architecture.
 
     Attributes:
-        theta: packed parameters, shape (total,), floating; its device and dtype are the stack's.
+        theta: packed parameters; their device and dtype are the stack's.
         members: number of networks.
         transition: layer sizes of f, (n + d, …, n) for n hidden units and d inputs; two sizes make it affine.
         readout: layer sizes of g, (n, …, outputs).
         activation: name in `problems.ACTIVATIONS`, between the layers of f and of g; their last layers are linear.
     """
 
-    theta: torch.Tensor
+    theta: Float[Tensor, " total"]
     members: int
-    transition: tuple
-    readout: tuple
+    transition: tuple[int, ...]
+    readout: tuple[int, ...]
     activation: str = "relu"
 
     def __post_init__(self):
@@ -51,17 +52,17 @@ class Recurrent:
             raise ValueError(f"theta = tensor of shape {shape}: expected ({self.members * self.count},)")
 
     @property
-    def count(self):
+    def count(self) -> int:
         """Parameters of one member."""
         return parameter_count(self.transition) + parameter_count(self.readout)
 
     @property
-    def sizes(self):
-        """Parameters of each member, shape (members,), int64, on the stack's device."""
+    def sizes(self) -> Int[Tensor, " members"]:
+        """Parameters of each member, on the stack's device."""
         return torch.full((self.members,), self.count, device=self.theta.device)
 
-    def layers(self, theta=None):
-        """Views [(W (members, out, in), b (members, out)), …] of f and of g into `theta` (default: the stack's own)."""
+    def layers(self, theta: Float[Tensor, " total"] | None = None) -> tuple[list[Layer], list[Layer]]:
+        """Views into `theta` (default: the stack's own), the layers of f and those of g."""
         block = (self.theta if theta is None else theta).view(self.members, self.count)
         return layer_views(block, self.transition), layer_views(block[:, parameter_count(self.transition) :], self.readout)
 
@@ -71,8 +72,8 @@ class Recurrent:
             h = torch.baddbmm(b[:, None], ACTIVATIONS[self.activation][0](h) if depth else h, W.mT)
         return h
 
-    def states(self, x):
-        """Hidden states h_1 … h_T (members, S, T, n) on the sequences x (S, T, d). Differentiable."""
+    def states(self, x: Float[Tensor, "sequences times in"]) -> Float[Tensor, "members sequences times hidden"]:
+        """Hidden states h_1, h_2, … on the sequences x. Differentiable."""
         check_tensor("x", x, 3, like=self.theta)
         inputs = self.transition[0] - self.transition[-1]
         if x.shape[2] != inputs:
@@ -83,18 +84,27 @@ class Recurrent:
             states.append(h)
         return torch.stack(states, 2)
 
-    def __call__(self, x):
-        """Outputs y_1 … y_T (members, S, T, outputs) on the sequences x (S, T, d). Differentiable."""
+    def __call__(self, x: Float[Tensor, "sequences times in"]) -> Float[Tensor, "members sequences times out"]:
+        """Outputs y_1, y_2, … on the sequences x. Differentiable."""
         states = self.states(x)
         return self._mlp(self.layers()[1], states.flatten(1, 2)).unflatten(1, states.shape[1:3])
 
-    def select(self, members):
-        """The stack of the given members only (int64 indices), copied."""
+    def select(self, members: Int[Tensor, " kept"]) -> "Recurrent":
+        """The stack of the given members only, copied."""
         theta = self.theta.view(self.members, -1)[members]
         return replace(self, theta=theta.flatten(), members=len(theta))
 
 
-def random_recurrent(members, transition, readout, activation="relu", *, seed, dtype=torch.float32, device="cpu"):
+def random_recurrent(
+    members: int,
+    transition: Sequence[int],
+    readout: Sequence[int],
+    activation: str = "relu",
+    *,
+    seed: int,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> Recurrent:
     """A stack with PyTorch's default parameters, weights and biases ~ U(-1, 1)/sqrt(fan in), the same on every device."""
     check("seed", seed, int, low=0)
     block = fan_in_start(members, [transition, readout], torch.Generator().manual_seed(seed))
@@ -110,8 +120,8 @@ class Sequences(Problem):
 
     Attributes:
         stack: the networks.
-        x: inputs (N, T, d).
-        y: targets (N, T, outputs).
+        x: inputs.
+        y: targets.
         loss: name in `problems.LOSSES`, but for the cross-entropy.
         batch: sequences a step; None for all.
         seed: of the draws.
@@ -120,8 +130,8 @@ class Sequences(Problem):
     kernel: ClassVar[str | None] = "rnn"
 
     stack: Recurrent
-    x: torch.Tensor
-    y: torch.Tensor
+    x: Float[Tensor, "sequences times in"]
+    y: Float[Tensor, "sequences times out"]
     loss: str = "log"
     batch: int | None = None
     seed: int = 0
@@ -153,14 +163,14 @@ class Sequences(Problem):
         width = sum(self.stack.transition[1:]) + sum(self.stack.readout[1:])
         return 3 * width * self.x.shape[1] * (self.batch or len(self.x))
 
-    def with_theta(self, theta: Float[Tensor, " total"]) -> Self:
+    def with_theta(self, theta: Float[Tensor, " total"]) -> "Sequences":
         return replace(self, stack=replace(self.stack, theta=theta))
 
-    def select(self, members: Int[Tensor, " kept"]) -> Self:
+    def select(self, members: Int[Tensor, " kept"]) -> "Sequences":
         return replace(self, stack=self.stack.select(members))
 
-    def picks(self, start, stop):
-        """The sequences of the steps from `start` to `stop`, (stop - start, batch), int64, on the CPU."""
+    def picks(self, start: int, stop: int) -> Int[Tensor, "steps batch"]:
+        """The sequences of the steps from `start` to `stop`, on the CPU."""
         if self.batch is None:
             return torch.arange(len(self.x)).repeat(stop - start, 1)
         return draw_rows(self.seed, range(start, stop), torch.tensor([len(self.x)]), self.batch)[:, 0]

@@ -1,15 +1,26 @@
 """Checks of tensors, so that every kernel refuses bad input in the same words."""
 
+from typing import Any
+
 import torch
+from torch import Tensor
 
 
-def check_tensor(name, value, dims=None, *, floating=True, like=None, finite=True):
+def check_tensor(
+    name: str,
+    value: Any,
+    dims: int | tuple[int, ...] | None = None,
+    *,
+    floating: bool = True,
+    like: Tensor | None = None,
+    finite: bool = True,
+) -> Tensor:
     """Return `value` if it is a non-empty tensor as described, or raise.
 
     Args:
         name: the argument's name.
         value: what was given.
-        dims: allowed number of dimensions, an int or a tuple of them; None allows any.
+        dims: allowed number of dimensions; None allows any.
         floating: whether its dtype must be floating.
         like: a tensor whose dtype and device it must share.
         finite: whether NaN and infinity are refused (costs one pass and one host sync).

@@ -1,13 +1,17 @@
 """The training loop: many members at once, recording on a schedule, dropping members that are finished."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from ..checks import check
 from .engines import advance
 from .engines import losses as losses_of
-from .optimisers import State
+from .optimisers import Optimiser, State
 from .problems import Problem
 
 
@@ -17,14 +21,14 @@ class Run:
 
     Attributes:
         problem: the problem at its last parameters, all members.
-        steps: recorded steps, (records,), int64.
-        losses: (records, members) at those steps; a member dropped by compaction keeps its last value.
+        steps: recorded steps.
+        losses: at those steps; a member dropped by compaction keeps its last value.
         records: what `record` returned, one a recorded step.
     """
 
     problem: Problem
-    steps: torch.Tensor
-    losses: torch.Tensor
+    steps: Int[Tensor, " records"]
+    losses: Float[Tensor, "records members"]
     records: list
 
     @property
@@ -33,13 +37,23 @@ class Run:
         return self.problem
 
 
-def schedule(steps, records):
+def schedule(steps: int, records: int) -> list[int]:
     """About `records` steps from 0 to `steps`, evenly spaced in log(1 + step), ascending and distinct."""
     grid = torch.logspace(0, torch.log10(torch.tensor(float(steps + 1))).item(), records, dtype=torch.float64) - 1
     return sorted({0, steps, *grid.round().long().clamp(0, steps).tolist()})
 
 
-def train(problem, optimiser, steps, *, at=(), record=None, finished=None, permute=None, progress=iter):
+def train(
+    problem: Problem,
+    optimiser: Optimiser,
+    steps: int,
+    *,
+    at: Iterable[int] = (),
+    record: Callable[[int, Any], Any] | None = None,
+    finished: Callable[[Tensor], Tensor] | None = None,
+    permute: Callable[[int, Any], Tensor | None] | None = None,
+    progress: Callable[[list], Iterable] = iter,
+) -> Run:
     """Train every member of `problem` for `steps` steps.
 
     Args:

@@ -1,47 +1,264 @@
 """Liu and Tegmark, "A Neural Scaling Law from Lottery Ticket Ensembling" (arXiv:2310.02258).
 
-The task is y = x² on [-2, 2], the model f(x) = c + Σ v_i s(w_i x + b_i) with N hidden neurons. Everything here measures
-trained networks: which law the loss follows, whether averaging networks lowers it, and what shape the error has.
+The task is y = x² on [-2, 2] (or the sum of squares in d dimensions), the model f(x) = c + Σ v_i s(w_i·x + b_i) with N
+hidden neurons. Everything here measures trained networks: which law the loss follows, how much of their error different
+networks share, what shape it has, and whether the parts of one network err independently.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+from torch.quasirandom import SobolEngine
 
 from ..checks import check
-from ..kernels.exponents import exponent, slope
+from ..kernels.exponents import slope
 from ..kernels.least_squares import levenberg_marquardt
-from ..kernels.mirror import KAPPA
-from ..kernels.mirror import quartic as unit_quartic
 from ..kernels.mlp import Regression, Stack, random_stack
-from ..kernels.optimisers import SGD, Adam, drops
-from ..kernels.training import schedule, train
+from ..kernels.optimisers import Adam, Optimiser
+from ..kernels.training import train
 
-__all__ = ["SGD", "Adam", "Sweep", "drops", "schedule"]
-
-R = 2.0  # inputs lie in [-R, R]
-
-
-def target(x):
-    """y = x²."""
-    return x * x
+R = 2.0  # inputs lie in [-R, R]^d
+KAPPA = 64 / 144 / 11025  # loss = KAPPA R^8 w^4 for mirror pairs: (1/12)^2 (8/35)^2 of the squared norm 1/9 of P4
+GRIDS = {1: 256, 2: 24, 3: 12}  # points along an axis for ReLU networks, by dimension: more than they have kinks
+COOLING = 1 / 30  # factor on the rate in the updates that calm Adam's own noise,
+COOL_STEPS = 200  # and their number
 
 
-def points(activation, device="cpu"):
-    """Inputs (P, 1) and weights (P,) that average over [-R, R], float32.
+def target(x: Float[Tensor, "*shape d"]) -> Float[Tensor, "*shape 1"]:
+    """y = Σ x_i²."""
+    return x.square().sum(-1, keepdim=True)
 
-    Smooth activations: 32 Gauss-Legendre nodes. Piecewise linear ones: 128 evenly spaced points, both ends included, so
-    that there are more points than kinks up to width 128.
+
+def nodes(device: str = "cpu") -> tuple[Float[Tensor, "points 1"], Float[Tensor, " points"]]:
+    """32 Gauss-Legendre nodes on [-R, R] and weights that average over it, float32: the inputs of smooth networks."""
+    x, weight = np.polynomial.legendre.leggauss(32)
+    return tuple(torch.tensor(t, dtype=torch.float32, device=device) for t in (R * x[:, None], weight / 2))
+
+
+def grid(dimension: int, device: str = "cpu") -> Float[Tensor, "points d"]:
+    """Evenly spaced points in [-R, R]^d, ends included, float32: the inputs of ReLU networks."""
+    check("dimension", dimension, int, low=1, high=max(GRIDS))
+    axis = torch.linspace(-R, R, GRIDS[dimension], device=device)
+    return torch.cartesian_prod(*[axis] * dimension).reshape(-1, dimension)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How networks are made: what many runs share.
+
+    Attributes:
+        seeds: networks of every kind.
+        activation: of the hidden neurons.
+        seed: of the initialisation.
+        device: where to train.
+        progress: a wrapper for an iterable.
     """
-    if activation in ("relu", "leaky_relu"):
-        nodes = np.linspace(-1, 1, 128)
-        weights = np.full(128, 1 / 128)
-    else:
-        nodes, weights = np.polynomial.legendre.leggauss(32)
-        weights = weights / 2
-    x = torch.tensor(R * nodes, dtype=torch.float32, device=device)[:, None]
-    return x, torch.tensor(weights, dtype=torch.float32, device=device)
+
+    seeds: int
+    activation: str = "silu"
+    seed: int = 0
+    device: str = "cpu"
+    progress: Callable = iter
+
+
+# ---- what the errors of many networks have in common --------------------------------------------------------------------
+
+
+def losses(errors: Float[Tensor, "*shape points"], weight: Float[Tensor, " points"]) -> Float[Tensor, "*shape"]:
+    """Mean squared errors."""
+    return (errors.square() * weight).sum(-1)
+
+
+def exponents(sizes: Tensor, losses: Float[Tensor, "*shape sizes seeds"]) -> Float[Tensor, "*shape"]:
+    """α of median loss ~ size^-α, the median over seeds, by least squares in the logarithms, float64."""
+    return -slope(sizes.double().log(), losses.double().quantile(0.5, -1).log())
+
+
+def shared(
+    errors: Float[Tensor, "*shape seeds points"], weight: Float[Tensor, " points"], unit: Tensor | None = None
+) -> Float[Tensor, "*shape"]:
+    """Share of the mean loss that different networks have in common: bias² / (bias² + variance).
+
+    bias² is the mean product of the errors of two different networks, which is unbiased; variance is the rest of the loss.
+    The mean of K networks keeps shared + (1 - shared)/K of the loss of one.
+
+    Args:
+        errors: f(x) - y of networks that differ in their seed alone.
+        weight: of the points, sums to 1.
+        unit: (*, seeds) which network each is, where some occur more than once (as in a resample); None if all differ.
+    """
+    seeds = errors.shape[-2]
+    product = torch.einsum("...ip,...jp->...ij", errors * weight, errors)
+    unit = torch.arange(seeds, device=errors.device) if unit is None else unit
+    other = (unit[..., :, None] != unit[..., None, :]).to(errors)
+    other = other.reshape(*other.shape[:-2], *[1] * (product.dim() - other.dim()), seeds, seeds)
+    common = (product * other).sum((-1, -2)) / other.sum((-1, -2))
+    return common / product.diagonal(dim1=-2, dim2=-1).mean(-1)
+
+
+def quartic(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Legendre's polynomial P4(x/R): the shape of x⁴ less the best parabola."""
+    z = x / R
+    return (35 * z**4 - 30 * z**2 + 3) / 8
+
+
+def quartic_share(
+    errors: Float[Tensor, "*shape seeds points"], x: Float[Tensor, " points"], weight: Float[Tensor, " points"]
+) -> Float[Tensor, "*shape"]:
+    """Share of the squared error that lies along P4(x/R), summed over the seeds."""
+    shape = quartic(x)
+    along = (errors * shape * weight).sum(-1).square() / (shape.square() * weight).sum()
+    return along.sum(-1) / losses(errors, weight).sum(-1)
+
+
+# ---- the map: rates, starts and times, one program ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Networks of all rates, starts, widths and seeds of a map, at some times of their training.
+
+    Attributes:
+        rates, starts, widths: the axes; a start of 0 is PyTorch's.
+        steps: recorded updates, (T,).
+        x, weight: inputs (P,) and their weights.
+        errors: f(x) - y as trained and cooled, (2, T, starts, rates, widths, seeds, P), float64.
+        stacks: the cooled networks at each time, T of them.
+    """
+
+    rates: list[float]
+    starts: list[float]
+    widths: list[int]
+    steps: list[int]
+    x: Float[Tensor, " points"]
+    weight: Float[Tensor, " points"]
+    errors: Float[Tensor, "2 times starts rates widths seeds points"]
+    stacks: list[Stack]
+
+    def at(self, start: float, rate: float, step: int) -> tuple[int, int, int]:
+        """Where a cell stands on the axes (times, starts, rates) of `errors`: the nearest that there is."""
+        wanted = ((self.steps, step), (self.starts, start), (self.rates, rate))
+        return tuple(min(range(len(axis)), key=lambda k: abs(axis[k] - value)) for axis, value in wanted)
+
+    def layers(self, start: float, rate: float, step: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
+        """w, b, v of the cooled networks of one cell and width, each (seeds, width), float64."""
+        t, i, j = self.at(start, rate, step)
+        seeds, cell = self.errors.shape[-2], i * len(self.rates) + j
+        (W, b), (V, _) = self.stacks[t].layers()[self.widths.index(width)]
+        rows = slice(cell * seeds, (cell + 1) * seeds)
+        return W[rows, :, 0].double().cpu(), b[rows].double().cpu(), V[rows, 0].double().cpu()
+
+
+def chart(rates: list[float], starts: list[float], widths: list[int], steps: list[int], setting: Setting) -> Chart:
+    """Train every network of a map in one packed buffer, each with its own rate and start.
+
+    At each recorded time a copy of all networks is *cooled*: it learns on for COOL_STEPS updates at COOLING times its rate.
+    That removes the jitter that Adam adds at a constant rate and hardly moves the network otherwise.
+
+    Args:
+        rates: of Adam.
+        starts: 0 for PyTorch's initialisation, s for w, b, v ~ U(-s, s) and c = 0.
+        widths: hidden neurons.
+        steps: updates at which to record, ascending.
+        setting: seeds, activation and so on.
+
+    Raises:
+        ValueError: for a bad argument.
+    """
+    for name, values, kind, low in (("rates", rates, float, 0), ("starts", starts, float, 0), ("widths", widths, int, 1)):
+        check(name, values, [kind], low=low)
+    check("steps", steps, [int], low=1)
+    cells, count = [(s, r) for s in starts for r in rates], setting.seeds
+    x, weight = nodes(setting.device)
+    groups = [(len(cells) * count, (1, n, 1)) for n in widths]
+    stack = random_stack(groups, setting.activation, seed=setting.seed, device=setting.device)
+    for n, group in zip(widths, stack.layers(), strict=True):
+        for i, (s, _) in enumerate(cells):
+            if s:
+                (W, b), (V, c) = ((W[i * count : (i + 1) * count], b[i * count : (i + 1) * count]) for W, b in group)
+                W.mul_(s), b.mul_(s), V.mul_(s * n**0.5), c.zero_()
+    rate = torch.tensor([r for _, r in cells], device=setting.device).repeat_interleave(count).repeat(len(widths))
+
+    def record(_, model):
+        cooled = train(model, Adam(rate * COOLING), COOL_STEPS).model.stack
+        return torch.stack([model.stack(x), cooled(x)]), cooled
+
+    problem = Regression(stack, x, target(x), weight=weight)
+    run = train(problem, Adam(rate), steps[-1], at=steps, record=record, progress=setting.progress)
+    outputs = torch.stack([o for o, _ in run.records], 1) - target(x)  # (2, T, members, P, 1)
+    errors = outputs[..., 0].unflatten(2, (len(widths), len(starts), len(rates), count)).movedim(2, 4).double().cpu()
+    axes = {"rates": rates, "starts": starts, "widths": widths, "steps": run.steps.tolist()}
+    return Chart(
+        **axes, x=x[:, 0].double().cpu(), weight=weight.double().cpu(), errors=errors, stacks=[s for _, s in run.records]
+    )
+
+
+# ---- the tickets inside one network -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Tickets:
+    """The even parts of a network's neurons, as estimates of the parabola.
+
+    Attributes:
+        part: α_i, how much of the parabola ticket i contributes, (T,), descending; they add to nearly 1.
+        errors: e_i(x), what ticket i, scaled to be a parabola of its own, gets wrong, (T, P).
+        weight: of the points.
+    """
+
+    part: Float[Tensor, " tickets"]
+    errors: Float[Tensor, "tickets points"]
+    weight: Float[Tensor, " points"]
+
+    @property
+    def products(self) -> Float[Tensor, "tickets tickets"]:
+        """Mean products of the errors; the diagonal holds each ticket's own loss."""
+        return (self.errors * self.weight) @ self.errors.T
+
+    @property
+    def correlation(self) -> Float[Tensor, "tickets tickets"]:
+        """Correlations of the errors."""
+        own = self.products.diagonal().sqrt()
+        return self.products / (own[:, None] * own)
+
+    def kept(self) -> Float[Tensor, " tickets"]:
+        """Loss of the mean, weighted by α, of the best k tickets, for k = 1 to all: best, with the smallest error."""
+        order = self.products.diagonal().argsort()
+        part = self.part[order]
+        mean = (part[:, None] * self.errors[order]).cumsum(0) / part.cumsum(0)[:, None]
+        return losses(mean, self.weight)
+
+    def independent(self) -> Float[Tensor, " tickets"]:
+        """What `kept` would be if the errors were independent: Σ α_i² ℓ_i / (Σ α_i)² over the best k."""
+        own = self.products.diagonal()
+        order = own.argsort()
+        part = self.part[order]
+        return (part.square() * own[order]).cumsum(0) / part.cumsum(0).square()
+
+
+def tickets(
+    w: Float[Tensor, " width"], b: Float[Tensor, " width"], v: Float[Tensor, " width"], x: Tensor, weight: Tensor
+) -> Tickets:
+    """Cut one SiLU network into tickets: each neuron together with its ideal mirror image (-w, b, v), at half weight.
+
+    The network's even part is their sum, so without error the network is the mean of its tickets weighted by α:
+    f(x) - y = Σ α_i e_i(x), with α_i the regression of ticket i on y. Neurons below 5 % of the largest α are left out.
+    """
+    y = target(x[:, None])[:, 0]
+    y = y - (y * weight).sum()
+    ticket = v[:, None] / 2 * sum(torch.nn.functional.silu(side * w[:, None] * x + b[:, None]) for side in (1, -1))
+    ticket = ticket - (ticket * weight).sum(1, keepdim=True)
+    part = (ticket * y * weight).sum(1) / (y * y * weight).sum()
+    order = part.argsort(descending=True)
+    order = order[part[order] > 0.05 * part.max()]
+    return Tickets(part[order], ticket[order] / part[order, None] - y, weight)
+
+
+# ---- single runs --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -49,204 +266,94 @@ class Sweep:
     """Networks of several widths and many seeds, trained together.
 
     Attributes:
-        widths: (K,) int64.
-        steps: recorded steps, (T,) int64.
-        x, weight: the inputs (P,) and their weights (P,).
-        outputs: what each network says there, (T, K, seeds, P).
-        stack: the networks at the last step.
+        sizes: parameters of a network, by width, (K,).
+        errors: f(x) - y at points that were not used for training, (K, seeds, P).
+        stack: the networks.
     """
 
-    widths: torch.Tensor
-    steps: torch.Tensor
-    x: torch.Tensor
-    weight: torch.Tensor
-    outputs: torch.Tensor
+    sizes: Int64[Tensor, " widths"]
+    errors: Float[Tensor, "widths seeds points"]
     stack: Stack
 
     @property
-    def errors(self):
-        """f(x) - x², (T, K, seeds, P)."""
-        return self.outputs - target(self.x)
-
-    @property
-    def losses(self):
-        """Mean squared errors, (T, K, seeds)."""
-        return (self.errors.square() * self.weight).sum(-1)
-
-    def at(self, step):
-        """Index of the recorded step nearest to `step`."""
-        return int((self.steps - step).abs().argmin())
-
-    def exponent(self, step, low=1, high=10**9):
-        """alpha of median loss ~ N^-alpha over widths in [low, high] at `step`, with its 95 % bootstrap interval."""
-        use = (self.widths >= low) & (self.widths <= high)
-        return exponent(self.widths[use], self.losses[self.at(step)][use])
-
-    def exponents(self):
-        """alpha at every recorded step, over all widths, (T,)."""
-        return -slope(self.widths.double().log(), self.losses.double().quantile(0.5, 2).log())
-
-    def layers(self, width):
-        """w, b, v of the networks of one width at the last step, each (seeds, width)."""
-        (W, b), (V, _) = self.stack.layers()[self.widths.tolist().index(width)]
-        return W[:, :, 0], b, V[:, 0]
+    def losses(self) -> Float[Tensor, "widths seeds"]:
+        """Mean squared errors."""
+        return self.errors.square().mean(-1)
 
 
-def sweep(widths, seeds, optimiser, steps, *, activation="silu", scale=None, at=(), seed=0, device="cpu", progress=iter):
-    """Train `seeds` networks of every width on y = x², all in one packed buffer.
+def sweep(
+    widths: list[int], optimiser: Optimiser, steps: int, setting: Setting, *, dimension: int = 1, smooth: bool = False
+) -> Sweep:
+    """Train networks of every width from PyTorch's start, all in one packed buffer; judge them at 1024 Sobol points.
 
     Args:
-        widths: hidden widths.
-        seeds: networks for each width.
+        widths: hidden neurons.
         optimiser: an `Adam` or `SGD`.
         steps: full-batch updates.
-        activation: name of the hidden activation.
-        scale: None for PyTorch's initialisation, a number for w, b, v ~ U(-scale, scale) and c = 0.
-        at: steps to record.
-        seed: of the initialisation.
-        device: where to train.
-        progress: a wrapper for an iterable.
-
-    Returns:
-        A `Sweep`.
+        setting: seeds, activation and so on.
+        dimension: of the input.
+        smooth: whether to learn from `nodes` (in one dimension) instead of the `grid`.
 
     Raises:
         ValueError: for a bad argument.
     """
     check("widths", widths, [int], low=1)
-    check("seeds", seeds, int, low=1)
-    x, weight = points(activation, device)
-    stack = random_stack([(seeds, (1, n, 1)) for n in widths], activation, seed=seed, scale=scale, device=device)
-    problem = Regression(stack, x, target(x), weight=weight)
-    run = train(problem, optimiser, steps, at=at, record=lambda _, now: now.stack(x)[..., 0], progress=progress)
-    outputs = torch.stack(run.records).unflatten(1, (len(widths), seeds)).cpu()
-    return Sweep(torch.tensor(widths), run.steps, x[:, 0].cpu(), weight.cpu(), outputs, run.problem.stack)
+    check("seeds", setting.seeds, int, low=1)
+    x, weight = nodes(setting.device) if smooth else (grid(dimension, setting.device), None)
+    groups = [(setting.seeds, (dimension, n, 1)) for n in widths]
+    stack = random_stack(groups, setting.activation, seed=setting.seed, device=setting.device)
+    run = train(
+        Regression(stack, x, target(x), weight=weight), optimiser, steps,
+        at=range(0, steps, max(1, steps // 100)), progress=setting.progress,
+    )  # fmt: skip
+    fresh = R * (2 * SobolEngine(dimension).draw(1024).to(x) - 1)
+    errors = (run.model.stack(fresh) - target(fresh))[..., 0].unflatten(0, (len(widths), setting.seeds))
+    return Sweep(torch.tensor([(dimension + 2) * n + 1 for n in widths]), errors.double().cpu(), run.model.stack)
 
 
-def bias_share(sweep, step):
-    """Share of the mean loss that all seeds have in common, (K,): bias² / (bias² + variance).
+def along_axes(run: Sweep, ratio: float) -> Float[Tensor, " seeds"]:
+    """Share of a network's neurons, over all widths, whose second largest |w_i| is below `ratio` of the largest.
 
-    With the mean prediction m over S seeds, variance = mean over x of Σ(f - m)²/(S - 1) and
-    bias² = mean over x of (m - y)² - variance/S, which corrects m for its own scatter.
+    Of neurons drawn uniformly from the square [-1, 1]² that is `ratio` itself.
     """
-    errors = sweep.errors[sweep.at(step)].double()
-    variance = (errors.var(1) * sweep.weight).sum(-1)
-    bias = (errors.mean(1).square() * sweep.weight).sum(-1) - variance / errors.shape[1]
-    return bias / (bias + variance)
+    each = []
+    for (W, _), _ in run.stack.layers():
+        second, largest = W.abs().sort(-1).values[..., -2:].unbind(-1)
+        each.append(second < ratio * largest)
+    return torch.cat(each, 1).double().mean(1).cpu()
 
 
-def ensemble_loss(sweep, step, size):
-    """Loss of the average of `size` networks over the mean loss of one, (K,): the seeds are cut into disjoint groups."""
-    errors = sweep.errors[sweep.at(step)].double()
-    groups = errors.shape[1] // size
-    averaged = errors[:, : groups * size].unflatten(1, (groups, size)).mean(2)
-    return (averaged.square() * sweep.weight).sum(-1).mean(1) / (errors.square() * sweep.weight).sum(-1).mean(1)
+def layers(run: Sweep) -> tuple[Tensor, Tensor, Tensor]:
+    """w, b, v of the networks of a sweep with one width and one input, each (seeds, width)."""
+    ((W, b), (V, _)) = run.stack.layers()[0]
+    return W[:, :, 0].cpu(), b.cpu(), V[:, 0].cpu()
 
 
-def quartic(x):
-    """Legendre's P4(x/R), the shape of the error."""
-    return unit_quartic(x / R)
+def symmetric(run: Sweep) -> Bool[Tensor, " seeds"]:
+    """Which networks of two neurons are mirror pairs, w1 = -w2, b1 = b2, v1 = v2, each to 10 %."""
+    signs = zip(layers(run), (-1, 1, 1), strict=True)
+    unlike = [((p[:, 0] - sign * p[:, 1]) / p.abs().sum(1)).abs() for p, sign in signs]
+    return torch.stack(unlike).amax(0) < 0.1
 
 
-def quartic_share(sweep, step):
-    """Share of the squared error that lies along P4(x/R), summed over the seeds, (K,)."""
-    errors, shape = sweep.errors[sweep.at(step)].double(), quartic(sweep.x.double())
-    along = (errors * shape * sweep.weight).sum(-1).square() / (shape.square() * sweep.weight).sum()
-    return along.sum(1) / (errors.square() * sweep.weight).sum((1, 2))
-
-
-def participating(w, v):
-    """Which neurons carry the parabola: v w² above 5 % of the network's largest. Shapes (seeds, N), a bool mask."""
-    strength = v * w * w
-    return strength > 0.05 * strength.amax(1, keepdim=True)
-
-
-def tickets(sweep):
-    """For every width: share of participating neurons, share of those with w < 0, mean |w|, predicted loss; (K, 4).
-
-    The prediction KAPPA R^8 <|w|>^4 is what is left of x² when mirror pairs v[s(wx) + s(-wx)] with v w² n = 2 fit it
-    (`kernels.mirror`).
-    """
-    rows = []
-    for n in sweep.widths.tolist():
-        w, _, v = sweep.layers(n)
-        mask = participating(w, v)
-        size = w.abs()[mask].mean()
-        left = (w < 0)[mask].double().mean()
-        rows.append([mask.double().mean(), left, size, KAPPA * R**8 * size**4])
-    return torch.tensor(rows)
-
-
-def pairs(count, optimiser, steps, **options):
-    """Train `count` networks of two neurons. Returns losses, parameters w, b, v (count, 2), and which are symmetric.
-
-    Symmetric means a mirror pair to 10 %: w1 = -w2, b1 = b2, v1 = v2. Options as for `sweep`.
-    """
-    run = sweep([2], count, optimiser, steps, **options)
-    w, b, v = run.layers(2)
-    unlike = [((p[:, 0] - sign * p[:, 1]) / p.abs().sum(1)).abs() for p, sign in ((w, -1), (b, 1), (v, 1))]
-    return run.losses[-1, 0], (w, b, v), (torch.stack(unlike).amax(0) < 0.1).cpu()
-
-
-def peaks(losses, width=0.02, least=0.02):
-    """Sharp peaks of a sample of losses: (centre, share) for each cluster, ascending.
-
-    Losses within `width` (in log10) of a neighbour belong together; clusters with less than `least` of the sample are noise.
-    """
-    logs = losses.log10().sort().values
-    cuts = (logs.diff() > width).nonzero().flatten() + 1
-    clusters = torch.tensor_split(logs, cuts.tolist())
-    return [(10 ** c.median().item(), len(c) / len(logs)) for c in clusters if len(c) >= least * len(logs)]
-
-
-def mirror_distance(w, b):
-    """Distance of each (w, b) to the nearest (-w, b) and, as control, to the nearest (w, -b) of the same network.
-
-    Shapes (networks, N); returns (2, networks, N).
-    """
+def mirror_distance(w: Float[Tensor, "seeds width"], b: Float[Tensor, "seeds width"]) -> Float[Tensor, "2 seeds width"]:
+    """Distance of each (w, b) to the nearest (-w, b) and, as control, to the nearest (w, -b) of the same network."""
     here = torch.stack([w, b], 2)
-    flips = torch.tensor([[-1.0, 1.0], [1.0, -1.0]], dtype=here.dtype, device=here.device)
+    flips = torch.tensor([[-1.0, 1.0], [1.0, -1.0]], dtype=here.dtype)
     return torch.stack([torch.cdist(here, here * flip).amin(2) for flip in flips])
 
 
-def floor(widths, seeds, iterations, *, seed=0, progress=iter):
-    """Losses that Levenberg-Marquardt reaches in float64 on SiLU networks, (K, seeds)."""
-    x, weight = (t.double() for t in points("silu"))
-    root, y, losses = weight.sqrt(), target(x[:, 0]), []
-
-    for n in progress(widths):
-        stack = random_stack([(seeds, (1, n, 1))], seed=seed, dtype=torch.float64)
+def floor(widths: list[int], iterations: int, setting: Setting) -> Float[Tensor, "widths seeds"]:
+    """Losses that Levenberg-Marquardt reaches in float64 on SiLU networks from PyTorch's start."""
+    x, weight = (t.double() for t in nodes())
+    root, y, found = weight.sqrt(), target(x)[:, 0], []
+    for n in setting.progress(widths):
+        stack = random_stack([(setting.seeds, (1, n, 1))], seed=setting.seed, dtype=torch.float64)
 
         def residuals(theta, n=n):
             w, b, v, c = theta.split([n, n, n, 1])
             h = x * w + b
             return root * ((h * torch.sigmoid(h)) @ v + c - y)
 
-        losses.append(levenberg_marquardt(residuals, stack.theta.view(seeds, -1), iterations)[1])
-    return torch.stack(losses)
-
-
-def exponent_map(rates, scales, widths, seeds, steps, at, *, activation="silu", seed=0, device="cpu", progress=iter):
-    """The exponent as a function of learning rate, initial scale and training time, (len(scales), len(rates), T).
-
-    One program trains every network: the cells of the map are members like any other, with a rate of their own. A scale
-    of 0 stands for PyTorch's initialisation.
-    """
-    cells = [(s, r) for s in scales for r in rates]
-    x, weight = points(activation, device)
-    groups = [(len(cells) * seeds, (1, n, 1)) for n in widths]
-    stack = random_stack(groups, activation, seed=seed, device=device)
-    for n, group in zip(widths, stack.layers(), strict=True):
-        for i, (s, _) in enumerate(cells):
-            if s:
-                rows = slice(i * seeds, (i + 1) * seeds)
-                (W, b), (V, c) = ((W[rows], b[rows]) for W, b in group)
-                W.mul_(s)
-                b.mul_(s)
-                V.mul_(s * n**0.5)
-                c.zero_()
-    rate = torch.tensor([r for _, r in cells], device=device).repeat_interleave(seeds).repeat(len(widths))
-    run = train(Regression(stack, x, target(x), weight=weight), Adam(rate), steps, at=at, progress=progress)
-    losses = run.losses.cpu().unflatten(1, (len(widths), len(cells), seeds))
-    alphas = -slope(torch.tensor(widths).double().log(), losses.double().quantile(0.5, 3).log().movedim(1, 2))
-    return alphas.T.unflatten(0, (len(scales), len(rates)))
+        found.append(levenberg_marquardt(residuals, stack.theta.view(setting.seeds, -1), iterations)[1])
+    return torch.stack(found)

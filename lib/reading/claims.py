@@ -225,6 +225,11 @@ class _Evidence:
         return "; ".join(spoken)
 
 
+def _plain_numbers(values):
+    """Numbers (K,) as JSON has them: None for what is none."""
+    return [None if v != v else v for v in values.tolist()]
+
+
 def _spoken(value, low, high, form):
     """Numbers (K,) with their interval, if they have one, in words."""
     listed = ", ".join(format(v, form) for v in value.tolist())
@@ -285,7 +290,8 @@ class Claims(Predicates):
 
     def __init__(self, chapter: str, scale: str, seed: int = 0):
         """`chapter` is the slug; at `scale` smoke nothing is judged, at book and paper everything; `seed` goes on record."""
-        self.chapter, self.scale, self.seed, self._rows = chapter, scale, seed, {}
+        self.chapter, self.scale, self.seed = chapter, scale, seed
+        self._rows: dict[str, dict] = {}
 
     @property
     def rows(self) -> list[dict]:
@@ -345,7 +351,7 @@ class Claims(Predicates):
             "source": origin.source,
             "paper": origin.value,
             "here": evidence.here(form),
-            **{key: {n: t.tolist() for n, t in getattr(evidence, key).items()} for key in ("values", "low", "high")},
+            **{key: {n: _plain_numbers(t) for n, t in getattr(evidence, key).items()} for key in ("values", "low", "high")},
             "units": evidence.units,
             "condition": evidence.condition,
             "premise": "; ".join(f"{text}: {e.condition} (measured {e.here(form)}, {e.verdict})" for text, e in grounds),

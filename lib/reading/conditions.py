@@ -36,9 +36,10 @@ class Condition:
     every_unit: bool = False
 
 
-def slope(a: float) -> Condition:
-    """For "an exponent or slope is a"."""
-    return Condition(f"{{0}} within {TOLERANCE} of {a:g}", lambda v: (v - a).abs() <= TOLERANCE)
+def slope(*a: float) -> Condition:
+    """For "an exponent or slope is a"; several `a` are compared along the second axis of the value."""
+    listed = ", ".join(f"{one:g}" for one in a)
+    return Condition(f"{{0}} within {TOLERANCE} of {listed}", lambda v: (v - v.new_tensor(a)).abs() <= TOLERANCE)
 
 
 def near(x: float) -> Condition:
@@ -161,7 +162,7 @@ def left_out(x: Float[Tensor, " points"], y: Float[Tensor, "resamples points"]) 
     from scipy.optimize import isotonic_regression  # a second of import, for few chapters
 
     order = np.argsort(np.asarray(x, dtype=float), kind="stable")
-    x, ys = np.asarray(x, dtype=float)[order], np.asarray(y, dtype=float)[:, order]
+    x, ys = np.asarray(x, dtype=float)[order], np.asarray(y, dtype=float)[:, order]  # type: ignore[assignment]
     if len(np.unique(x)) < 4:
         raise ValueError(f"x = {x.tolist()}: expected at least four different values")
     inner = range(1, len(x) - 1)

@@ -34,7 +34,7 @@ matplotlib.rcParams.update(
         "axes.axisbelow": True,
         "axes.spines.top": False,
         "axes.spines.right": False,
-        "axes.prop_cycle": matplotlib.cycler(color=PALETTE),
+        "axes.prop_cycle": matplotlib.cycler(color=PALETTE),  # type: ignore[attr-defined]
         "axes.titlesize": 10,
         "axes.titlelocation": "left",
         "font.size": 9.5,

@@ -13,8 +13,9 @@ from pathlib import Path
 
 SOURCES = sorted(path for path in Path(__file__).parent.iterdir() if path.suffix in (".h", ".cpp"))
 # No -ffast-math: it hides NaN, and its start-up code changes rounding in the whole process.
-FLAGS = ["-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros"]
-FLAGS += ["-ffp-contract=fast", "-fPIC", "-shared", "-pthread"]
+# BLACKBOX_MARCH, x86-64-v2 say, compiles for another processor than this one, which rounds in another order.
+FLAGS = ["-std=c++17", "-O3", f"-march={os.environ.get('BLACKBOX_MARCH', 'native')}", "-fno-math-errno"]
+FLAGS += ["-fno-trapping-math", "-fno-signed-zeros", "-ffp-contract=fast", "-fPIC", "-shared", "-pthread"]
 
 
 def _compiler():
@@ -35,7 +36,7 @@ def _cache():
     return Path(base) / "blackbox"
 
 
-def build():
+def build() -> Path:
     """Path of the shared library, compiled if it is not in the cache. Safe for many processes at once.
 
     Raises:
@@ -70,7 +71,7 @@ def build():
 
 
 @functools.cache
-def library():
+def library() -> ctypes.CDLL | None:
     """The loaded library, or None, with a notice of one line, where it cannot be had."""
     try:
         return ctypes.CDLL(str(build()))

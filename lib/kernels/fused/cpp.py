@@ -4,11 +4,15 @@ import ctypes
 from collections.abc import Callable
 from ctypes import POINTER, c_double, c_int64, c_void_p
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
 
-from ..optimisers import SGD, Adam, AdamW
+from ..embedding import MODES
+from ..optimisers import SGD, Adam, AdamW, Optimiser, State
 from ..problems import ACTIVATIONS, LOSSES
 from .build import library
 
@@ -64,9 +68,18 @@ _Rate = _structure(
         (_Optimiser, "optimiser"),
     ],
 )
+_Embedding = _structure(
+    "Embedding",
+    [
+        ("i", "groups steps threads points activation loss tokens dim mode"),
+        ("n", "members layers sizes counts"),
+        ("p", "i j y w theta losses gradient"),
+        (_Optimiser, "optimiser"),
+    ],
+)
 
 
-def supports(problem, optimiser):
+def supports(problem: Any, optimiser: Optimiser) -> bool:
     """Whether these kernels can train `problem` with `optimiser`."""
     return (
         problem.kernel in KERNELS
@@ -78,9 +91,10 @@ def supports(problem, optimiser):
     )
 
 
-def advance(problem, state, steps):
-    """`steps` updates of `state`, an `optimisers.State`, in place."""
-    o, ahead = state.optimiser, torch.arange(state.t, state.t + steps, dtype=torch.float64)
+def advance(problem: Any, state: State, steps: int) -> None:
+    """`steps` updates of `state` in place."""
+    o: Any = state.optimiser
+    ahead = torch.arange(state.t, state.t + steps, dtype=torch.float64)
     adam = isinstance(o, Adam)
     betas = o.betas if adam else (0.0, 0.0)
     factors = torch.ones_like(ahead)
@@ -97,8 +111,10 @@ def advance(problem, state, steps):
     state.t += steps
 
 
-def evaluate(problem, theta, gradient=False):
-    """Losses (members,) at the packed `theta` (total,) on all data, and the gradient (total,) if asked for, else None."""
+def evaluate(
+    problem: Any, theta: Float[Tensor, " total"], gradient: bool = False
+) -> tuple[Float[Tensor, " members"], Float[Tensor, " total"] | None]:
+    """What is reported of `problem` at `theta`, and its gradient if asked for, else None."""
     losses = theta.new_empty(len(problem.sizes))
     grad = torch.empty_like(theta) if gradient else None
     _run(problem, theta.contiguous(), _Optimiser(), 0, 0, losses, grad)
@@ -148,15 +164,38 @@ def _minibatches(problem, first, steps):
     return job, (x, y, counts, picks)
 
 
+def _embedding(problem, first, steps):
+    like = problem.theta
+    padding = -problem.pairs.shape[1] % library().lanes_float()
+    y = problem.y.to(like.dtype)[..., None] if problem.loss == "cross_entropy" else problem.y
+    i, j, w = (F.pad(t, (0, padding)).contiguous() for t in (*problem.pairs.unbind(2), problem.weight))
+    y = F.pad(y.mT, (0, padding)).contiguous()
+    last = ((w != 0) * torch.arange(1, w.shape[1] + 1)).amax(1)  # pairs up to the last one that counts
+    counts = -(-last // library().lanes_float()) * library().lanes_float()
+    job = _Embedding(
+        **_groups(problem.groups), points=w.shape[1], tokens=problem.tokens, dim=problem.dim,
+        activation=list(ACTIVATIONS).index(problem.activation), loss=list(LOSSES).index(problem.loss),
+        mode=list(MODES).index(problem.mode), counts=_whole(counts.tolist()), i=i.data_ptr(), j=j.data_ptr(),
+        y=y.data_ptr(), w=w.data_ptr(),
+    )  # fmt: skip
+    return job, (i, j, y, w)
+
+
+def _groups(groups):
+    """Numbers of members and layers, and sizes of layers, of each group."""
+    sizes = [list(s) + [0] * (MAX_LAYERS + 1 - len(s)) for _, s in groups]
+    return {
+        "groups": len(groups), "members": _whole([m for m, _ in groups]), "layers": _whole([len(s) - 1 for _, s in groups]),
+        "sizes": _whole([s for row in sizes for s in row]),
+    }  # fmt: skip
+
+
 def _stack(problem, points, x, y):
     """A job for a stack of MLPs on the arrays x and y, which have a member axis if they have three dimensions."""
-    groups, loss = problem.stack.groups, getattr(problem, "loss", "cross_entropy")
-    sizes = [list(s) + [0] * (MAX_LAYERS + 1 - len(s)) for _, s in groups]
+    loss = getattr(problem, "loss", "cross_entropy")
     return _Mlp(
-        groups=len(groups), points=points,
+        **_groups(problem.stack.groups), points=points, x=x.data_ptr(), y=y.data_ptr(),
         activation=list(ACTIVATIONS).index(problem.stack.activation), loss=list(LOSSES).index(loss),
-        members=_whole([m for m, _ in groups]), layers=_whole([len(s) - 1 for _, s in groups]),
-        sizes=_whole([s for row in sizes for s in row]), x=x.data_ptr(), y=y.data_ptr(),
         x_member=x[0].numel() if x.dim() == 3 else 0, y_member=y[0].numel() if y.dim() == 3 else 0,
     )  # fmt: skip
 
@@ -222,5 +261,6 @@ KERNELS = {  # by `Problem.kernel`; the library has a function <name>_float and 
     "mlp": Kernel(_mlp, _deepest),
     "minibatches": Kernel(_minibatches, _deepest),
     "rnn": Kernel(_rnn, lambda problem: max(len(problem.stack.transition), len(problem.stack.readout)) - 1),
+    "embedding": Kernel(_embedding, lambda problem: max(len(sizes) for _, sizes in problem.groups) - 1),
     "rate": Kernel(_rate, lambda problem: 1),
 }

@@ -1,8 +1,6 @@
 // Many training steps of a stack of MLPs in one call: each member stays on one core for all of them.
 #pragma once
 
-#include <memory>
-
 #include "net.h"
 #include "optimiser.h"
 
@@ -138,19 +136,4 @@ template <class T> class MlpMember {
     long count() const { return net.count; }
 };
 
-template <class T> void train_mlp(const Mlp& q) {
-    int64_t members = 0;
-    for (int64_t g = 0; g < q.groups; g++) members += q.members[g];
-    over_members(members, q.threads, [&](auto next) {
-        int64_t group = 0, before = 0, from = 0;  // members and parameters before the group
-        auto worker = std::make_unique<MlpMember<T>>(q, 0);
-        for (int64_t i; (i = next()) >= 0;) {
-            while (i >= before + q.members[group]) {
-                before += q.members[group];
-                from += q.members[group] * worker->count();
-                worker = std::make_unique<MlpMember<T>>(q, ++group);
-            }
-            worker->train(i, from + (i - before) * worker->count());
-        }
-    });
-}
+template <class T> void train_mlp(const Mlp& q) { over_groups<MlpMember<T>>(q); }

@@ -88,7 +88,7 @@ void outer_tiles(int rows, int inputs, int points, const T* delta, long delta_st
                     (c + j < inputs ? dW[(r + i) * (long)inputs + c + j] : db[r + i]) += sums[lane_of<T, R * C>(i * C + j)];
         }
 }
-// The same for wide layers: x is turned around, some points at a time, and multiplied from the left. Where whole vectors
+// The same for wide layers and few points: x is turned around, some points at a time, and multiplied from the left. Where whole vectors
 // do not end with a row of x, `ones` takes the next place, and sums for both are made apart. `room` as room_for_outer says.
 template <class T> long whole(long count) { return (count + LANES<T> - 1) / LANES<T> * LANES<T>; }
 template <class T> long room_for_outer(long rows, long inputs) {
@@ -124,7 +124,8 @@ void outer_wide(int rows, int inputs, int points, const T* delta, long delta_str
 template <class T>
 void outer(int rows, int inputs, int points, const T* delta, long delta_stride, const T* x, long x_stride, const T* ones,
            T* dW, T* db, T* room) {
-    auto tiles = rows >= 16 && inputs >= LANES<T> ? nullptr
+    bool wide = rows >= 16 && inputs >= LANES<T> && points <= 2 * TURNED && 4 * whole<T>(inputs) <= 5 * inputs;
+    auto tiles = wide ? nullptr
                  : rows == 1 ? (inputs < 4 ? outer_tiles<T, 1, 4> : outer_tiles<T, 1, 16>)
                  : inputs == 1 ? (rows == 2 ? outer_tiles<T, 2, 2> : outer_tiles<T, 8, 2>)
                                : outer_tiles<T, 4, 4>;
@@ -239,9 +240,11 @@ template <class T> struct Net {
         for (int l = 0; l < layers; l++) most = std::max(most, room_for_outer<T>(sizes[l + 1], sizes[l]));
         room = scratch.take(most);
     }
-    // Outputs `out` of `points` points whose inputs are at x and whose activations go to columns from `at`.
-    void forward(const T* theta, const T* x, long x_stride, T* out, long out_stride, int points, long at = 0) {
-        for (int l = 0; l < layers; l++) {
+    // Outputs `out` of `points` points whose inputs are at x and whose activations go to columns from `at`. With `first` = 1
+    // the first hidden layer's activations are there already.
+    void forward(const T* theta, const T* x, long x_stride, T* out, long out_stride, int points, long at = 0,
+                 int first = 0) {
+        for (int l = first; l < layers; l++) {
             bool last = l == layers - 1;
             int rows = sizes[l + 1], depth = sizes[l];
             product<T, LAYER>({rows, depth, points, theta + W[l], depth, 1, theta + b[l], l ? a[l - 1] + at : x,
@@ -266,9 +269,9 @@ template <class T> struct Net {
         product<T, M>({rows, (int)sizes[1], points, theta, 1, (long)sizes[0], nullptr, only ? delta : s[0] + at,
                        only ? delta_stride : stride, out, out_stride});
     }
-    // Adds the derivatives by the parameters to `grad`; after backward.
-    void gradient(const T* x, long x_stride, const T* delta, long delta_stride, int points, T* grad) {
-        for (int l = 0; l < layers; l++) {
+    // Adds the derivatives by the parameters, from layer `first` on, to `grad`; after backward.
+    void gradient(const T* x, long x_stride, const T* delta, long delta_stride, int points, T* grad, int first = 0) {
+        for (int l = first; l < layers; l++) {
             bool last = l == layers - 1;
             outer<T>(sizes[l + 1], sizes[l], points, last ? delta : s[l], last ? delta_stride : stride, l ? a[l - 1] : x,
                      l ? stride : x_stride, ones, grad + W[l], grad + b[l], room);

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstdint>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -96,4 +97,22 @@ template <class Work> void over_members(int64_t members, int64_t threads, Work w
     for (int64_t i = 1; i < std::min(threads, members); i++) others.emplace_back([&] { work(next); });
     work(next);
     for (auto& thread : others) thread.join();
+}
+
+// Trains the members of a job in groups of equal architecture, each with a worker of its group: Member(job, group).
+template <class Member, class Job> void over_groups(const Job& q) {
+    int64_t members = 0;
+    for (int64_t g = 0; g < q.groups; g++) members += q.members[g];
+    over_members(members, q.threads, [&](auto next) {
+        int64_t group = 0, before = 0, from = 0;  // members and parameters before the group
+        auto worker = std::make_unique<Member>(q, 0);
+        for (int64_t i; (i = next()) >= 0;) {
+            while (i >= before + q.members[group]) {
+                before += q.members[group];
+                from += q.members[group] * worker->count();
+                worker = std::make_unique<Member>(q, ++group);
+            }
+            worker->train(i, from + (i - before) * worker->count());
+        }
+    });
 }

@@ -7,13 +7,16 @@ capability 9.0; they have not yet been run and timed on a card.
 """
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 import triton
 import triton.language as tl
+from jaxtyping import Float
+from torch import Tensor
 
 from ..mlp import parameter_count
-from ..optimisers import SGD, Adam, AdamW
+from ..optimisers import SGD, Adam, AdamW, Optimiser, State
 from ..problems import LOSSES
 
 WIDEST = 128
@@ -301,7 +304,7 @@ def _rnn(
         member += tl.num_programs(0)
 
 
-def supports(problem, optimiser):
+def supports(problem: Any, optimiser: Optimiser) -> bool:
     """Whether these kernels can train `problem` with `optimiser`."""
     if problem.kernel == "mlp":
         nets = [sizes for _, sizes in problem.stack.groups]
@@ -317,14 +320,15 @@ def supports(problem, optimiser):
     )
 
 
-def advance(problem, state, steps):
-    """`steps` updates of `state`, an `optimisers.State`, in place."""
-    o, adam = state.optimiser, isinstance(state.optimiser, Adam)
+def advance(problem: Any, state: State, steps: int) -> None:
+    """`steps` updates of `state` in place."""
+    o: Any = state.optimiser
+    adam = isinstance(o, Adam)
     betas = o.betas if adam else (0.0, 0.0)
     table = [o.betas[0] if adam else o.momentum, betas[1], o.eps if adam else 0.0, o.clip or 0.0]
     for t in range(state.t, state.t + steps):
         table += [o.factor(t), *(1 / (1 - beta ** (t + 1)) for beta in betas)]
-    like = {"dtype": state.theta.dtype, "device": state.theta.device}
+    like: dict[str, Any] = {"dtype": state.theta.dtype, "device": state.theta.device}
     spread = [torch.as_tensor(v, **like).expand_as(state.theta).contiguous() for v in (state.rate, state.decay)]
     slots = [*state.slots, *(torch.zeros_like(state.theta) for _ in range(2 - len(state.slots)))]
     packed = [state.theta, torch.zeros_like(state.theta), *slots, *spread]
@@ -334,8 +338,10 @@ def advance(problem, state, steps):
     state.t += steps
 
 
-def evaluate(problem, theta, gradient=False):
-    """Losses (members,) and, if asked for, the gradient (total,) at the packed `theta` (total,), else None."""
+def evaluate(
+    problem: Any, theta: Float[Tensor, " total"], gradient: bool = False
+) -> tuple[Float[Tensor, " members"], Float[Tensor, " total"] | None]:
+    """What is reported of `problem` at `theta`, and its gradient if asked for, else None."""
     losses, grad = theta.new_empty(len(problem.sizes)), torch.zeros_like(theta)
     kind = {"ADAM": False, "DECOUPLED": False, "CLIP": False, "EVALUATE": True}
     picks = torch.arange(len(problem.x))[None] if problem.kernel == "rnn" else None

@@ -45,9 +45,11 @@ def conserved_parts(model, encoder_rate, decoder_rate):
     """
     if model.mode != "concatenation":
         raise ValueError(f"mode = {model.mode!r}: expected 'concatenation'")
-    points, layers = model.unpack()
-    a, b = layers[0][0].split(model.dim, 2)
-    return torch.stack([(a.mT @ a + b.mT @ b) / decoder_rate, points @ points.mT / encoder_rate])
+    parts = []
+    for points, layers in model.unpack():
+        a, b = layers[0][0].split(model.dim, 2)
+        parts.append(torch.stack([(a.mT @ a + b.mT @ b) / decoder_rate, points.mT @ points / encoder_rate]))
+    return torch.cat(parts, 1)
 
 
 def critical_ratio(ratios, accuracies, level=0.9):

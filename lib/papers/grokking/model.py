@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from sklearn.cluster import SpectralClustering
 
 from ...checks import check
+from ...kernels.embedding import Embedded
 from ...kernels.mlp import fan_in_start, layer_views
 from ...kernels.optimisers import AdamW
 from ...kernels.problems import Differentiable
@@ -204,20 +205,25 @@ def grok(
         z = affine(p["W2"], p["b2"], F.silu(first(p, parts[0][members])))
         logits = affine(p["W3"], p["b3"], F.silu(z))
         value = F.cross_entropy(logits.mT, table.flatten()[parts[0][members]], reduction="none").mean(1)
-        if penalty == "none":
-            return value
         drawn = torch.randint(z.shape[1], (2, pairs), generator=generator).to(device)
         return value + strength * PENALTIES[penalty](p, z, drawn)
 
     @torch.no_grad()
     def record(step, problem):
-        p = problem.parameters
+        p = problem.parameters if penalty != "none" else _named(problem)
         logp = tail(p, 2, "logprob")(points(p, 2))
         rows = [[torch.take_along_dim(t, part, 1).mean(1) for part in parts] for t in _outcomes(logp, table.flatten())]
         norm = torch.stack([t.double().square().flatten(1).sum(1) for t in p.values()]).sum(0).sqrt()
         return {k: t.cpu() for k, t in p.items()}, *(torch.stack(r, 1).cpu() for r in rows), norm.cpu()
 
-    run = train(Differentiable(loss, start), AdamW(rate, decay, betas=betas), steps, at=at, record=record, progress=progress)
+    problem = Differentiable(loss, start)
+    if penalty == "none":
+        sizes = (2 * embedding, width, width, len(table))
+        seen = torch.stack([parts[0] // len(table), parts[0] % len(table)], 2)
+        weight = torch.full_like(parts[0], 1, dtype=dtype) / parts[0].shape[1]
+        y = table.flatten()[parts[0]]
+        problem = Embedded(problem.theta, len(table), embedding, ((len(seeds), sizes),), seen, y, weight)
+    run = train(problem, AdamW(rate, decay, betas=betas), steps, at=at, record=record, progress=progress)
     parameters, losses, accuracies, norms = zip(*run.records, strict=True)
     return History(
         run.steps,
@@ -227,6 +233,12 @@ def grok(
         torch.stack(norms),
         device,
     )
+
+
+def _named(problem):
+    """The parameters of an `Embedded` problem by the names that `networks` gives them."""
+    [(points, layers)] = problem.unpack()
+    return {"E": points} | {f"{n}{k}": t for k, layer in enumerate(layers, 1) for n, t in zip("Wb", layer, strict=True)}
 
 
 def _outcomes(logp, y):
