@@ -4,7 +4,7 @@ import numpy as np
 
 from ..papers.mips import affine, scoreboard
 from ..papers.mips.networks import Network
-from ..papers.mips.normal import observer
+from ..papers.mips.normal import integer_share, observer
 from ..papers.mips.pipeline import Distilled, Study
 from ..papers.mips.programs import symbols
 from ..reading import BLUE, GREEN, GREY, OCHRE, PINK, RED, figure
@@ -120,11 +120,12 @@ def draw_weights(net: Network, title):
 
 def draw_stage(road: Distilled, stage, title):
     """`draw_weights` of one stage of the paper's road, or of the observer form."""
-    return draw_weights(observer(road.stages["trained"]) if stage == "observer form" else road.stages[stage], title)
+    net = observer(road.stages["trained"]) if stage == "observer form" else road.stages[stage]
+    return draw_weights(net, f"{title}: {stage}")
 
 
-def draw_forms(networks: dict, shares: dict):
-    """Left: eigenvalues of W of some trained networks. Right: share of whole entries, {form: {task: share}}."""
+def draw_forms(networks: dict, kinds: dict):
+    """Left: eigenvalues of W of some trained networks. Right: share of whole entries of {form: {task: network}}."""
     fig, (left, right) = figure(1, 2, height=3.4)
     for (name, net), color in zip(networks.items(), (RED, OCHRE, BLUE, GREEN, PINK), strict=False):
         values = np.linalg.eigvals(net.weights[0])
@@ -133,8 +134,8 @@ def draw_forms(networks: dict, shares: dict):
     left.plot(np.cos(turn), np.sin(turn), color=GREY, lw=0.8)
     left.set(xlabel="real part", ylabel="imaginary part", title="eigenvalues of W, trained", aspect="equal")
     left.legend(fontsize=7, loc="lower center")
-    for (form, values), color, mark in zip(shares.items(), (RED, OCHRE, BLUE), "osv", strict=False):
-        right.plot([100 * v for v in values.values()], mark, color=color, ls="", alpha=0.8, label=form)
+    for (form, nets), color, mark in zip(kinds.items(), (RED, OCHRE, BLUE), "osv", strict=False):
+        right.plot([100 * integer_share(net) for net in nets.values()], mark, color=color, ls="", alpha=0.8, label=form)
     right.set(xlabel="task, in the order of the list", ylabel="whole entries (%)", ylim=(0, 150), yticks=range(0, 101, 25))
     right.legend(fontsize=7, loc="upper center")
     return fig
@@ -174,7 +175,7 @@ def draw_contradictions(tables: dict, studies: dict[str, Study]):
     ax.set(xlabel="keys with contradictions (%)")
     ax.tick_params(axis="y", labelsize=7.5)
     ax.invert_yaxis()
-    ax.legend(loc="upper right")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.4, 1), ncols=2)
     return fig
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from ...checks import check
 from . import examples
+from .lattice import best_lattice, label, transitions
 from .normal import normalise
 from .regression import regress
 from .scoreboard import PUBLISHED, Row, read, solve
@@ -64,10 +65,38 @@ class Distilled:
         return any(self.right.values())
 
     @property
+    def plane(self):
+        """Whether there is a lattice in a hidden space of two units."""
+        return self.stages["trained"].size == 2 and self.solutions["trained"].lattice is not None
+
+    @property
+    def lengths(self):
+        """Characters of the programs after retraining and as trained, {"after": …, "before": …}; None if one is missing."""
+        pair = [self.solutions[stage].program for stage in ("retrained", "trained") if stage in self.solutions]
+        return (
+            dict(zip(("after", "before"), (len(p.text()) for p in pair), strict=True))
+            if len(pair) == 2 and all(pair)
+            else None
+        )
+
+    @property
     def program(self):
         """The shortest of the right programs, or None."""
         right = [self.solutions[stage].program for stage, is_right in self.right.items() if is_right]
         return min(right, key=lambda program: len(program.text()), default=None)
+
+
+def explained(net, x):
+    """How much of the place of a network's last hidden states on x a lattice explains: 1 - 12 ⟨(z - round z)²⟩, 0 without.
+
+    Coordinates that fell anywhere would be off whole numbers by 1/12 in mean square.
+    """
+    moves = transitions(net.states(x), x, net(x))
+    found = best_lattice(*moves[:3])
+    if found is None:
+        return 0.0
+    z = found[1].coordinates(moves[2])
+    return 1 - 12 * float(((z - np.round(z)) ** 2).mean())
 
 
 def sparse(net, x, y):
@@ -98,6 +127,15 @@ def distil(task, net, *, sequences=2000, fresh=20000, seed=0):
     return Distilled(stages, solutions, right, x)
 
 
+def contradictions(road, x):
+    """Keys with more than one value among all keys in the last step of x: (of transitions, keys), (of outputs, keys).
+
+    The table is that of the lattice of the network as trained; without a lattice there are no keys.
+    """
+    found, net = road.solutions["trained"].lattice, road.stages["trained"]
+    return label(found, *transitions(net.states(x), x, net(x))).conflicts() if found else ((0, 1), (0, 1))
+
+
 @dataclass(frozen=True)
 class Study:
     """One task: a network of the paper's kind read on both roads, and the search on examples alone.
@@ -117,6 +155,11 @@ class Study:
     same: Row | None
     row: Row
     alone: bool
+
+    @property
+    def learned(self):
+        """Whether some network makes no error."""
+        return self.same is not None or self.row.trained.errors == 0
 
     @property
     def by_lattice(self):

@@ -82,7 +82,8 @@ def _formula(machine, group, labels, task, cells):
         for name, expression in found.items():  # what is left may read it
             values, known = todo.pop(name)
             leaf |= {name: values} if known.all() else {}
-            steps.append((name, expression))
+            twin = next((other for other, e in steps if e == expression and isinstance(e, tuple)), expression)
+            steps.append((name, twin))
     start = {n: int(labels[g][0]) for n, g in zip(variables, group, strict=True)}
     return Program("formula", xs, start, tuple(steps), tuple(ys))
 
