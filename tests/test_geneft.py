@@ -295,6 +295,9 @@ def test_the_true_curve_of_a_family_explains_all():
     assert which[0] == 1
     assert share[0].item() == pytest.approx(1)
     assert share[1] < 0.9
+    assert geneft.straight(log_ratio, torch.stack([2 - 3 * log_ratio, (log_ratio - 1.5) ** 2])).tolist() == pytest.approx(
+        [1, 0]
+    )
     assert geneft.explained(curves, curves[1] + torch.tensor([1e3]).double())[0] < 0, "no curve is shifted to fit"
 
 

@@ -25,6 +25,7 @@ from .measures import (
     explained,
     phases,
     step_curves,
+    straight,
 )
 from .repons import closed_form, collision_probability, conserved, draw_repons, final_distance, repon_flow
 from .statics import (
@@ -71,6 +72,7 @@ __all__ = [
     "relation",
     "repon_flow",
     "step_curves",
+    "straight",
     "students",
     "train_graph_autoencoder",
 ]

@@ -50,6 +50,12 @@ def explained(curves, share):
     return 1 - best / (share - share.mean(-1, keepdim=True)).square().sum(-1), which
 
 
+def straight(x, share):
+    """How much of the variance of `share` (…, cells) the best straight line in x (cells,) explains, (…)."""
+    dx, dy = x - x.mean(), share - share.mean(-1, keepdim=True)
+    return (dx * dy).sum(-1).square() / (dx.square().sum() * dy.square().sum(-1))
+
+
 def arctan_curves(log_ratio, spreads):
     """The chance of a collision at rate ratios 10**log_ratio (cells,), one curve for each of `spreads` (G,): (G, cells)."""
     return torch.from_numpy(collision_probability(10 ** log_ratio.numpy(), spread=spreads.numpy()[:, None]))
