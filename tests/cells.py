@@ -12,7 +12,6 @@ import jupytext
 
 UNTIDY = {
     "audits",
-    "brains",
     "disempowerment",
     "geneft",
     "grokking",
