@@ -182,18 +182,29 @@ def courses(steps: list[int], course: dict[str, dict[str, Float[Tensor, "seeds r
     return fig
 
 
-def trade_off(
-    curves: dict[str, tuple[Tensor, Tensor]], spot: tuple[float, float], none: tuple[Tensor, Tensor], floor: float, ax: Axes
-) -> None:
-    """Error against wiring (each seeds × prices) on `ax`: curves of the means, dots for networks, a ring about `spot`."""
+def dearer(
+    member: tuple[Tensor, Tensor, Tensor],
+    title: str,
+    curves: dict[str, tuple[Tensor, Tensor]],
+    spot: tuple[Tensor, Tensor],
+    floor: float,
+) -> Figure:
+    """Left: the sheet of one network (`member`: places, W, clusters). Right: wiring and error of all, a ring about `spot`.
+
+    `curves` holds wiring and error by recipe, (seeds, prices): dots for networks, a line through the means of logarithms.
+    """
+    fig, (left, right) = figure(1, 2, width=7.2, height=3.5)
+    sheet(left, *member)
+    left.set_title(title)
     for name, (wiring, error) in curves.items():
-        ax.loglog(wiring.flatten(), error.flatten(), ".", color=RECIPES[name], alpha=0.5)
-        ax.loglog(wiring.log().mean(0).exp(), error.log().mean(0).exp(), "-", color=RECIPES[name], label=name)
-    ax.loglog(*none, "s", color=RECIPES["none"], label="none")
-    ax.loglog(*spot, "o", ms=11, mfc="none", color=RED)
-    ax.axhline(floor, color=INK, lw=0.8, ls=":", label="ideal observer")
-    ax.set(xlabel="recurrent wiring (cells)", ylabel="error")
-    ax.legend(loc="upper right", fontsize=7.5)
+        right.loglog(wiring.flatten(), error.flatten(), ".", color=RECIPES[name], alpha=0.6)
+        means = [values.log().mean(0).exp().reshape(-1) for values in (wiring, error)]
+        right.loglog(*means, "-" if len(means[0]) > 1 else "s", color=RECIPES[name], label=name)
+    right.loglog(*spot, "o", ms=11, mfc="none", color=RED)
+    right.axhline(floor, color=INK, lw=0.8, ls=":", label="ideal observer")
+    right.set(xlabel="recurrent wiring (cells)", ylabel="error")
+    right.legend(loc="upper right", fontsize=7.5)
+    return fig
 
 
 def relearning(steps: list[int], away: int, errors: dict[str, Float[Tensor, "seeds records"]]) -> Figure:
@@ -227,7 +238,7 @@ def cliff_and_lengths(
 
 def seated(panels: dict[str, tuple[Tensor, Tensor]], place: brains.Sheet, notes: list[str]) -> Figure:
     """Sheets side by side; `panels` holds W and clusters by slot, `notes` a line under each."""
-    fig, axes = figure(1, len(panels), width=7.6, height=2.5)
+    fig, axes = figure(1, len(panels), height=2.9)
     for ax, (title, (W, labels)), note in zip(axes, panels.items(), notes, strict=True):
         sheet(ax, place.place, W, labels)
         ax.set_title(title, fontsize=9)

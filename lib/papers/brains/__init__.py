@@ -29,7 +29,7 @@ from .anatomy import (
     wiring,
 )
 from .networks import Growth, Member, Sheet, Training, grow, random_networks, reseat, retrain, sheet
-from .swaps import Exchange, Wires, exchange, gains, gains_plain, scrambled, wires
+from .swaps import Exchange, Wires, exchange, gains, gains_plain, wires
 from .tasks import FAMILIES, TASKS, TIMINGS, Timing, Trials, ceilings, mixture, trials
 
 __all__ = [
@@ -67,7 +67,6 @@ __all__ = [
     "reseat",
     "retrain",
     "scatter",
-    "scrambled",
     "sheet",
     "strength_by_distance",
     "strongest",

@@ -124,10 +124,3 @@ def exchange(problem: Wires, most: int = 10**6) -> Exchange:
         costs.append(costs[-1] + torch.where(better, best, 0.0))
     pairs = torch.stack(pairs) if pairs else order.new_zeros(0, len(S), 2)
     return Exchange(order, pairs, torch.stack(costs))
-
-
-def scrambled(problem: Wires, count: int, seed: int = 0) -> Wires:
-    """One member's problem (of a stack of one) with its units in `count` random seatings: a stack of `count` problems."""
-    rng = torch.Generator().manual_seed(seed)
-    orders = torch.rand(count, len(problem.D), generator=rng).argsort(1)
-    return Wires(problem.S.expand(count, -1, -1), problem.L.expand(count, -1, -1), problem.D).seated(orders)
