@@ -4,7 +4,7 @@
 SHELL := /bin/bash -eu -o pipefail
 .DELETE_ON_ERROR:
 .SECONDEXPANSION:
-.PHONY: book test ledger lab sweep bench lint format clean notebooks FORCE
+.PHONY: book test ledger elsewhere lab sweep bench lint format clean notebooks FORCE
 
 PYTHON ?= python3
 SCALE  ?= book
@@ -45,6 +45,11 @@ lab: $(READY)
 # Records the verdicts of all claims at seeds 0 to 4. It can be stopped at any time; what is finished is not run again.
 ledger: $(READY)
 	for chapter in $(CHAPTERS); do python -m lib.sweep $$chapter --grid seed=0:5 --out _build/ledger --ledger; done
+
+# The chapters as a processor with other instructions computes them (it rounds in another order), held to those in $(OUT).
+elsewhere: $(READY)
+	ATEN_CPU_CAPABILITY=default BLACKBOX_MARCH=x86-64-v2 $(MAKE) --no-print-directory notebooks OUT=_build/elsewhere/$(SCALE)
+	python -m lib.reading --against $(OUT) $(CHAPTERS:%=_build/elsewhere/$(SCALE)/%.ipynb)
 
 bench: $(READY)
 	pip install -q -e '.[bench]'
