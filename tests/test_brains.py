@@ -1,17 +1,13 @@
-import hashlib
 import itertools
-import re
 import time
 from dataclasses import replace
 
 import pytest
 import torch
-from conftest import ROOT, SMOKE, built
 
 from lib.kernels.rate import Packed, RateNetworks, RateTraining
 from lib.papers import brains
 from lib.papers.brains import FAMILIES, TASKS, TIMINGS, Member, Portrait, Training
-from lib.reading import claims
 
 SHORT, FULL = TIMINGS["short"], TIMINGS["full"]
 
@@ -457,20 +453,3 @@ def test_other_bad_input_is_refused():
         brains.mixture(-1.0)
     with pytest.raises(ValueError, match="each = "):
         brains.task_trials(SHORT, 1, 0)
-
-
-# --- the page
-
-ABSTRACT = "14397cf4cc03501fb061f6ba83b3755d37aa5f9326727426324de9958d3674b3"
-
-
-def test_every_sentence_of_the_abstract_is_judged_or_said_not_to_be():
-    items = re.findall(r'^- "(.*)" → (.*)$', (ROOT / "book/brains.md").read_text(encoding="utf-8"), re.M)
-    said = " ".join(sentence for sentence, _ in items)
-    assert hashlib.sha256(said.encode()).hexdigest() == ABSTRACT, "the sentences are no longer the paper's abstract"
-    rows = claims.read(built(SMOKE / "brains.ipynb"))
-    known = {row["id"].split("/")[1] for row in rows}
-    named = {name for _, names in items if not names.startswith("not judged: ") for name in names.split(", ")}
-    assert named <= known
-    by_paper = {row["id"].split("/")[1] for row in rows if row["origin"] == "paper" and "abstract" in row["source"]}
-    assert by_paper <= named
