@@ -11,7 +11,6 @@ from pathlib import Path
 import jupytext
 
 UNTIDY = {
-    "audits",
     "brains",
     "disempowerment",
     "geneft",
