@@ -10,17 +10,7 @@ from pathlib import Path
 
 import jupytext
 
-UNTIDY = {
-    "brains",
-    "disempowerment",
-    "geneft",
-    "grokking",
-    "hypernetworks",
-    "mips",
-    "resource",
-    "truth",
-}
-UNTIDY |= {"kernels"}  # pages whose cells do not keep the rules yet
+UNTIDY = {"brains", "geneft", "grokking"}  # pages whose cells do not keep the rules yet
 PAGES = [page for page in sorted((Path(__file__).parent.parent / "book").glob("*.md")) if page.stem not in UNTIDY]
 WIDTH = 80
 RUFF = {

@@ -295,10 +295,21 @@ def test_the_ledger_catches_a_verdict_that_moved(a_ledger, capsys):
         assert main_module.main([str(notebook(a_ledger, claims))]) == status
     shown = capsys.readouterr()
     assert "moved: demo/up at seed 0: does not hold (x 1.1) on " in shown.err
-    assert "the ledger has holds (x 1.1)" in shown.err
+    assert "it was holds (x 1.1)" in shown.err
     (a_ledger / "book/demo.md").write_text("# Demo\n\n```{code-cell}\n1\n```\n")
     main_module.main([str(path)])
     assert "demo has changed since the ledger was recorded" in capsys.readouterr().out
+
+
+def test_two_builds_are_held_to_each_other(a_ledger, capsys):
+    claims, other = some_claims(), a_ledger / "other"
+    other.mkdir()
+    before = notebook(other, claims)
+    assert main_module.main(["--against", str(other), str(notebook(a_ledger, claims))]) == 0
+    claims["up"]["verdict"], claims["up"]["here"] = "does not hold", "x 1.2"
+    assert main_module.main(["--against", str(other), str(notebook(a_ledger, claims))]) == 1
+    assert "✗ demo/up: x 1.2 (was holds, x 1.1)" in capsys.readouterr().out
+    assert before.exists()
 
 
 def test_a_notebook_without_claims_is_an_error(a_ledger):
@@ -322,6 +333,11 @@ def test_front_page_counts_and_links_in_the_order_of_the_book(tmp_path, monkeypa
     cards = gallery(tmp_path)._repr_mimebundle_()["text/html"]
     assert cards.count("<a ") == 2
     assert cards.index("Does beta go up?") < cards.index("Does alpha go up?")
+    cells = nbformat.read(tmp_path / "beta.ipynb", 4)
+    cells.cells[1].outputs = []
+    nbformat.write(cells, tmp_path / "beta.ipynb")
+    with pytest.raises(ValueError, match=r"beta.ipynb: expected a cell tagged gallery whose output is a figure"):
+        gallery(tmp_path)
 
 
 def test_the_honesty_page_prints_every_line_of_the_table():

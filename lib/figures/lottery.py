@@ -18,6 +18,19 @@ def widths_axis(ax, widths, label="hidden neurons N"):
     ax.set_xlabel(label)
 
 
+def errors(chart: lottery.Chart, cells: dict[str, tuple[int, int, int]], width: int) -> Figure:
+    """The errors of the networks of one width and their average, a panel for each of the named cells."""
+    fig, axes = figure(1, len(cells), height=2.8)
+    for ax, (name, cell) in zip(axes, cells.items(), strict=True):
+        curves = chart.errors[1][cell][chart.widths.index(width)]
+        ax.plot(chart.x, curves.T, color=BLUE, alpha=0.45, lw=1)
+        ax.plot(chart.x, curves.mean(0), color=RED, lw=2.2)
+        reach = 1.1 * float(curves.abs().max())
+        ax.set(xlabel="x", title=name, ylim=(-reach, reach))
+    axes[0].set_ylabel("error f(x) − x²")
+    return fig
+
+
 def errors_and_law(chart: lottery.Chart, cell: tuple[int, int, int], width: int) -> Figure:
     """Left: the errors of the networks of one cell and width, and their mean. Right: loss against width, with the mean's."""
     fig, (left, right) = figure(1, 2)
@@ -105,6 +118,16 @@ def histograms(silu: torch.Tensor, mirrored: torch.Tensor, relu: torch.Tensor) -
     left.legend(loc="upper left")
     right.hist(relu.log10(), bins, color=OCHRE)
     right.set(xlabel="log₁₀ of the loss", title="ReLU, N = 2")
+    return fig
+
+
+def neurons(w: torch.Tensor, b: torch.Tensor, v: torch.Tensor) -> Figure:
+    """The neurons of one network in the plane of w and b, coloured by the sign of v."""
+    fig, ax = figure(height=3.2)
+    for use, color, label in ((v > 0, BLUE, "v > 0"), (v <= 0, RED, "v < 0")):
+        ax.plot(w[use], b[use], ".", ms=3, color=color, label=label, rasterized=True)
+    ax.set(xlabel="w", ylabel="b", title=f"{len(w)} neurons of one network")
+    ax.legend()
     return fig
 
 

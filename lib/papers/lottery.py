@@ -311,6 +311,18 @@ def sweep(
     return Sweep(torch.tensor([(dimension + 2) * n + 1 for n in widths]), errors.double().cpu(), run.model.stack)
 
 
+def along_axes(run: Sweep, ratio: float) -> Float[Tensor, " seeds"]:
+    """Share of a network's neurons, over all widths, whose second largest |w_i| is below `ratio` of the largest.
+
+    Of neurons drawn uniformly from the square [-1, 1]² that is `ratio` itself.
+    """
+    each = []
+    for (W, _), _ in run.stack.layers():
+        second, largest = W.abs().sort(-1).values[..., -2:].unbind(-1)
+        each.append(second < ratio * largest)
+    return torch.cat(each, 1).double().mean(1).cpu()
+
+
 def layers(run: Sweep) -> tuple[Tensor, Tensor, Tensor]:
     """w, b, v of the networks of a sweep with one width and one input, each (seeds, width)."""
     ((W, b), (V, _)) = run.stack.layers()[0]

@@ -86,7 +86,7 @@ def sample(**quantities: object) -> Sample:
         ValueError: if there is none, one is empty, or their numbers of units differ.
     """
     tensors = {name: _tensor(values) for name, values in quantities.items()}
-    counts = {name: len(t) if t.dim() else 0 for name, t in tensors.items()}
+    counts = {name: len(t) if t.dim() and t.numel() else 0 for name, t in tensors.items()}
     if not counts or len(set(counts.values())) > 1 or 0 in counts.values():
         raise ValueError(f"quantities = units {counts}: expected arrays with the same number of units, at least one")
     return Sample(tensors, next(iter(counts.values())))

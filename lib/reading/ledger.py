@@ -70,14 +70,19 @@ def write(rows: list[dict], date: str) -> None:
     ledger.cache_clear()
 
 
-def moved(rows: list[dict]) -> list[str]:
-    """One line for each claim whose verdict has moved between *holds* and *does not hold* against the ledger's same seed."""
+def moved(rows: list[dict], before: dict[str, dict] | None = None) -> list[str]:
+    """One line for each claim whose verdict has moved between *holds* and *does not hold*.
+
+    Args:
+        rows: claims.
+        before: other claims by their ids, to compare with; by default the ledger's, at the same seed.
+    """
     lines = []
     for row in rows:
-        before = recorded(row["id"]).get(str(row["seed"]))
-        if before and {before["verdict"], row["verdict"]} == {"holds", "does not hold"}:
+        other = before.get(row["id"]) if before is not None else recorded(row["id"]).get(str(row["seed"]))
+        if other and {other["verdict"], row["verdict"]} == {"holds", "does not hold"}:
             lines.append(
-                f"{row['id']} at seed {row['seed']}: {row['verdict']} ({row['here']}) on {processor()}; "
-                f"the ledger has {before['verdict']} ({before['here']})"
+                f"moved: {row['id']} at seed {row['seed']}: {row['verdict']} ({row['here']}) on {processor()}; "
+                f"it was {other['verdict']} ({other['here']})"
             )
     return lines

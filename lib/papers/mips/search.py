@@ -10,12 +10,13 @@ import itertools
 
 import numpy as np
 
-from .expressions import OPERATORS, leaves
+from .expressions import OPERATORS, simplify, size
 
 COMMUTE = {"+", "*", "==", "!=", "min", "max"}
 LIMIT = 1_000_000  # larger values are not followed
 SIZE = 3  # leaves of the largest expressions that are all built
 MOST = 12_000  # of them, at most
+CANDIDATES = 8  # expressions of equal values among which the simplest is chosen
 
 
 class Bank:
@@ -85,20 +86,20 @@ class Bank:
                 make = functools.partial(self._pair, op, part, second)
                 self._add(make, values.astype(np.int64), left + right)
 
-    def find(self, target, rows=None):
-        """The shortest expression found whose values are `target` (rows,) on the rows of the mask; None if there is none."""
+    def find(self, target, rows=None, bits=frozenset()):
+        """The simplest expression found whose values are `target` (rows,) on the rows of the mask; None if there is none.
+
+        `bits` are the names that can only be 0 or 1.
+        """
         rows = np.ones(len(target), bool) if rows is None else rows
         if not rows.any():
             return 0
         values, target = self.values[:, rows], target[rows]
         exact = np.flatnonzero((values == target).all(1))
-        if len(exact):
-            return self.expressions[exact[0]]
-        found = [self._sum(values, target), self._modular(values, target), self._compare(values, target)]
-        found = [e for e in found if e is not None]
-        if not found:
-            found = [e for e in [self._guarded(values, target)] if e is not None]
-        return min(found, key=leaves, default=None)
+        found = [self.expressions[i] for i in exact[:CANDIDATES] if self.sizes[i] <= self.sizes[exact[0]]]
+        found = found or [e for find in (self._sum, self._modular, self._compare) if (e := find(values, target)) is not None]
+        found = found or [e for e in [self._guarded(values, target)] if e is not None]
+        return min((simplify(e, bits) for e in found), key=size, default=None)
 
     def _sum(self, values, target):
         """target = p + q or p - q."""
