@@ -498,7 +498,7 @@ def test_both_lines_of_boxes_are_audited(small):
     assert prices["random patches"] == 50 * 20
     assert prices["bright blocks"] == prices["blocks by score"] == 226 * 50
     assert prices["trigger inversion"] == 3 * 4 * 20 * 10
-    assert prices["labels of neighbours"] == pytest.approx(900 * 1000 * 256 / triggers.FORWARD)
+    assert prices["labels of neighbours"] == pytest.approx(900 * 900 * 256 / triggers.FORWARD)
     assert sorted(line.some(1, dice())) == [0, 1, 3, 5]
     assert line.where("patch", "clean").tolist() == [True, True, True, False, False, False, False]
     closed = torch.cat([small.of("control")[-1:], small.of("locked")]).sort().values

@@ -117,7 +117,7 @@ def readers(zoo: Zoo, boxes: Int[Tensor, " boxes"], x: Float[Tensor, "points in"
     records = Outside(zoo, members)
     flagged, common = detectors.inspect(records, progress=effort.progress("records"))
     contrast = detectors.contrast(records).flatten(1).amax(1)
-    images, pool = float(zoo.counts[members].double().mean()), 1000
+    images = float(zoo.counts[members].double().mean())
     paid = [meter.forwards for meter in costs]
     paid[3] /= len(parts)
     tests = _tests(
@@ -130,7 +130,8 @@ def readers(zoo: Zoo, boxes: Int[Tensor, " boxes"], x: Float[Tensor, "points in"
         [
             (searched.amax(1), paid[0], 1 / SEARCH), (scan, paid[1], 1 / SCAN), (scores, paid[2], 0.1),
             (small[-1].amax(1), paid[3], 0.1), (pulls, paid[4], 0.1),
-            (flagged.amax(1).float(), images * pool * PIXELS / FORWARD, 1.0), (contrast, images * PIXELS / FORWARD, 0.01),
+            (flagged.amax(1).float(), images * min(images, detectors.POOL) * PIXELS / FORWARD, 1.0),
+            (contrast, images * PIXELS / FORWARD, 0.01),
         ],
     )  # fmt: skip
     rows = torch.arange(len(members))

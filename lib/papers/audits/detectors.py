@@ -6,6 +6,8 @@ import torch.nn.functional as F
 from ...kernels.optimisers import Adam
 from .zoo import BITS, CLASSES, DIGITS, PIXELS, SIDE
 
+POOL = 3000  # training images among which neighbours are looked for
+
 
 def outlier(x):
     """Robust z-scores along the last axis: distance above the median in units of 1.4826 median absolute deviations."""
@@ -78,7 +80,7 @@ def patch_search(handle, x, y, patches, generator, *, at=()):
     return torch.stack(looks)
 
 
-def disagreement(outside, index, *, pool=1000, neighbours=10):
+def disagreement(outside, index, *, pool=POOL, neighbours=10):
     """Share of each training image's nearest neighbours (in pixels, among the first `pool` images) with another label.
 
     Returns disagreement (N,) and neighbours (N, neighbours). Needs the records, no model.

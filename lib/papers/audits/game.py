@@ -53,7 +53,7 @@ def strengths(tests: Sequence[Test]) -> tuple[Float[Tensor, "tests boxes"], Floa
     """How far each box stands out in each test, and what it takes for an alarm.
 
     A box joins the n healthy models of its task. In this pool a test's scores are measured from their median, in units of
-    their distance from there to the ninth decile (at least the test's grain). What counts is a model's largest value over
+    their distance from there to the 95th percentile (at least the test's grain). What counts is a model's largest value over
     all tests. If the box is healthy, it is one of n + 1 models that differ by chance, so it is among the ⌊`RATE` (n + 1)⌋
     most suspicious with probability `RATE` at most, however many tests there are (a conformal test; Vovk et al. 2005).
 
@@ -65,7 +65,7 @@ def strengths(tests: Sequence[Test]) -> tuple[Float[Tensor, "tests boxes"], Floa
         boxes = test.boxes.double()[:, None]
         pool = torch.cat([test.healthy.double().expand(len(boxes), -1), boxes], 1)
         middle = pool.quantile(0.5, 1, keepdim=True)
-        layers.append((pool - middle) / (pool.quantile(0.9, 1, keepdim=True) - middle).clamp(min=test.grain))
+        layers.append((pool - middle) / (pool.quantile(0.95, 1, keepdim=True) - middle).clamp(min=test.grain))
     every = torch.stack(layers)
     largest = every.amax(0)
     ringing = int(RATE * largest.shape[1])
