@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jupytext
 
-UNTIDY = {"audits", "grokking"}  # pages whose cells do not keep the rules yet
+UNTIDY = {}
 PAGES = [page for page in sorted((Path(__file__).parent.parent / "book").glob("*.md")) if page.stem not in UNTIDY]
 WIDTH = 80
 RUFF = {
