@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jupytext
 
-UNTIDY = {"audits", "brains", "geneft", "grokking"}  # pages whose cells do not keep the rules yet
+UNTIDY = {"audits", "brains", "grokking"}  # pages whose cells do not keep the rules yet
 PAGES = [page for page in sorted((Path(__file__).parent.parent / "book").glob("*.md")) if page.stem not in UNTIDY]
 WIDTH = 80
 RUFF = {

@@ -1,13 +1,9 @@
-import hashlib
 import math
-import re
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
-from conftest import SMOKE, built
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,10 +11,8 @@ from lib.kernels.problems import Differentiable
 from lib.papers.hypernetworks import generator, networks, phases, training
 from lib.papers.hypernetworks.phases import CONVEXITY, DOUBLE, MINUS, NONE, PLUS
 from lib.papers.hypernetworks.training import Recipe
-from lib.reading import claims
 
 X = networks.normal(1 << 15, 16, seed=3).double()
-PAGE = Path(__file__).parent.parent / "book/hypernetworks.md"
 
 
 def random_draws(S, B, n, seed=0, dtype=torch.float64):
@@ -405,23 +399,3 @@ def test_nine_numbers_tell_hand_built_networks(survey):
 def test_bad_input_is_refused(call, name):
     with pytest.raises(ValueError, match=name):
         call()
-
-
-# ---- the page ------------------------------------------------------------------------------------------------------------
-
-ABSTRACT = "56edfab0c022185df6d9388cff82fd127403debde5dd3a8b603370bee28b4912"  # its SHA-256; the text is on the page
-
-
-def test_every_sentence_of_the_abstract_is_judged_or_named():
-    """The list holds the abstract word for word, every claim it names exists, and no claim from the abstract is lost."""
-    rows = {row["id"].split("/")[1]: row for row in claims.read(built(SMOKE / "hypernetworks.ipynb"))}
-    listed = re.findall(r'^- "(.*)" → (.*)$', PAGE.read_text(), re.M)
-    abstract = " ".join(sentence for sentence, _ in listed)
-    assert hashlib.sha256(abstract.encode()).hexdigest() == ABSTRACT
-    named = set()
-    for _, where in listed:
-        if not where.startswith("not judged: "):
-            named |= set(where.split(", "))
-    assert named <= set(rows)
-    for name, row in rows.items():
-        assert name in named or row["origin"] == "ours" or row["source"] != "abstract"

@@ -78,12 +78,14 @@ def tables(panels, types):
     return fig
 
 
-def answers(names, found, every, title):
-    """Answers `found` (2, n) on the false and the true statements `names` (2, n), on the scale of `every` answer."""
+def answers(names, found, before, every, title):
+    """Answers on the false and the true statements `names` (2, n), pushed and before (open), on the scale of `every` one."""
     fig, ax = figure(height=3.2)
     count = len(names[0])
     for side, color, label in ((0, RED, "false, pushed towards true"), (1, BLUE, "true, pushed towards false")):
-        ax.plot(found[side], range(side * count, (side + 1) * count), "o", color=color, ms=8, label=label)
+        places = range(side * count, (side + 1) * count)
+        ax.plot(before[side], places, "o", color=color, mfc="none", ms=8)
+        ax.plot(found[side], places, "o", color=color, ms=8, label=label)
     edge = 0.1 * float(every.max() - every.min())
     ax.set(yticks=range(2 * count), yticklabels=[*names[0], *names[1]], title=title, ylim=(-0.6, 2 * count + 0.9))
     ax.set(

@@ -1,7 +1,7 @@
 """A small world of facts: statements about real cities, words and numbers, as text and as documents of tokens.
 
-The templates on cities and numbers, and conjunctions and disjunctions, are those of Marks and Tegmark (arXiv:2310.06824); those
-on kinds of words, and all lists, are the chapter's own. For the toy language model every phrase is one token.
+The templates on cities and numbers, and those of conjunctions and disjunctions, are Marks and Tegmark's (arXiv:2310.06824);
+those on kinds of words, and all lists, are the chapter's own. For the toy language model every phrase is one token.
 """
 
 import re
