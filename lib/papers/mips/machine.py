@@ -186,16 +186,21 @@ def minimal(machine):
     return Machine(machine.symbols, *parts)
 
 
-def extract(net, task, x, y, *, seed=0):
-    """Over several tolerances the smallest machine that agrees with the data x, y; else the one with fewest errors.
+def extract(net, task, x, answers, *, seed=0):
+    """Over several tolerances the smallest machine that gives the network's answers; else the one that differs least.
+
+    Args:
+        net, task, seed: as for `merge`.
+        x: sequences (N, T, inputs).
+        answers: what the network says to them, (N, T, o).
 
     Returns:
-        The machine (None if none stays within the limit of `merge`) and the share of its answers that are wrong.
+        The machine (None if none stays within the limit of `merge`) and the share of its answers that differ.
     """
     best, key = None, (2.0, 0)
     for tolerance in TOLERANCES:
         machine = merge(net, task, tolerance, seed=seed)
         if machine is not None:
-            error = float((machine(x) != y).any(2).mean())
+            error = float((machine(x) != answers).any(2).mean())
             best, key = min((best, key), (machine, (error, len(machine))), key=lambda pair: pair[1])
     return best, key[0]

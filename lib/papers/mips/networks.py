@@ -8,7 +8,12 @@ import numpy as np
 
 from ...checks import check
 
-ACTIVATIONS = {"relu": lambda h: np.maximum(h, 0), "tanh": np.tanh}
+ACTIVATIONS = {
+    "relu": lambda h: np.maximum(h, 0),
+    "tanh": np.tanh,
+    "sigmoid": lambda h: 0.5 + 0.5 * np.tanh(h / 2),
+    "none": lambda h: h,
+}
 PART = 4096  # sequences answered at once
 
 
@@ -31,7 +36,8 @@ class Network:
         transition: layers ((W (out, in), b (out,)), …) of f; the first takes n hidden units, then d inputs.
         readout: layers of g.
         start: h_0, shape (n,); None for zeros.
-        activation: "relu" or "tanh", between the layers; the last layers are linear.
+        activation: "relu", "tanh" or "sigmoid", between the layers.
+        last: activation after f's last layer, "none" but for networks such as `torch.nn.RNN`; g ends without one.
         alphabet: (smallest, largest) symbol if each symbol goes in as a one-hot vector; None if it goes in as a number.
     """
 
@@ -39,10 +45,12 @@ class Network:
     readout: tuple
     start: np.ndarray | None = None
     activation: str = "relu"
+    last: str = "none"
     alphabet: tuple | None = None
 
     def __post_init__(self):
         check("activation", self.activation, set(ACTIVATIONS))
+        check("last", self.last, set(ACTIVATIONS))
         for name in ("transition", "readout"):
             layers = [(as_array(f"{name} W", W, 2), as_array(f"{name} b", b, 1)) for W, b in getattr(self, name)]
             shapes = [W.shape for W, _ in layers]
@@ -67,8 +75,8 @@ class Network:
 
     @property
     def affine(self):
-        """Whether f and g have one layer each and read numbers."""
-        return len(self.transition) == len(self.readout) == 1 and self.alphabet is None
+        """Whether f and g have one layer each, no activation, and read numbers."""
+        return len(self.transition) == len(self.readout) == 1 and self.last == "none" and self.alphabet is None
 
     @functools.cached_property
     def weights(self):
@@ -94,7 +102,7 @@ class Network:
 
     def step(self, h, x):
         """States (…, n) after the symbols x (…, inputs) in the states h (…, n)."""
-        return self._mlp(self.transition, np.concatenate([h, self.encode(x)], -1))
+        return ACTIVATIONS[self.last](self._mlp(self.transition, np.concatenate([h, self.encode(x)], -1)))
 
     def read(self, h):
         """Outputs (…, o), not rounded, in the states h (…, n)."""
@@ -119,7 +127,13 @@ class Network:
         return np.concatenate([np.rint(self.outputs(part)).astype(np.int64) for part in parts])
 
     def change(self, A, shift=0.0):
-        """The same function with hidden states A h + shift, for an invertible A (n, n): the affine symmetry."""
+        """The same function with hidden states A h + shift, for an invertible A (n, n): the affine symmetry.
+
+        Raises:
+            ValueError: if f ends in an activation, since there is no such symmetry then.
+        """
+        if self.last != "none":
+            raise ValueError(f"last = {self.last!r}: expected a transition that ends in a linear layer")
         inverse = np.linalg.inv(A)
         shift = np.zeros(self.size) + shift
 

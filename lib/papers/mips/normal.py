@@ -127,7 +127,7 @@ def quantise(net, tol=0.01):
 
 def normalise(net, x):
     """The network after each of the paper's five normalizers, in their order: a dict of name to `Network`."""
-    stages = {"trained": net}
+    stages = {}
     steps = (("whitening", lambda net: whiten(net, x)), ("Jordan", jordan), ("Toeplitz", toeplitz), ("de-bias", debias),
              ("quantised", quantise))  # fmt: skip
     for name, step in steps:

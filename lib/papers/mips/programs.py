@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .expressions import evaluate, leaves, names, rename, text
+from .expressions import evaluate, names, rename, size, text
 
 KINDS = ("affine", "formula", "template", "table")
 
@@ -57,9 +57,9 @@ class Program:
         return np.stack([seen[name] for name in self.outputs], 2)
 
     @property
-    def leaves(self):
-        """Names and numbers in its expressions."""
-        return sum(leaves(expression) for _, expression in self.steps)
+    def size(self):
+        """How much there is to read in its expressions, see `expressions.size`."""
+        return sum(size(expression) for _, expression in self.steps)
 
     @property
     def updates(self):
@@ -126,10 +126,6 @@ class Template:
     def at(self, t):
         return [(i, t - i) for i in range((t + 1) // 2)] if self.sums else self.pairs[t]
 
-    @property
-    def leaves(self):
-        return 5
-
     def text(self):
         """The program as Python."""
         if self.form == "majority":
@@ -147,7 +143,8 @@ NODES = (
     ast.Module, ast.FunctionDef, ast.arguments, ast.arg, ast.Assign, ast.For, ast.Expr, ast.Return, ast.Name, ast.Load,
     ast.Store, ast.Constant, ast.Tuple, ast.List, ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.FloorDiv, ast.Mod, ast.UnaryOp,
     ast.USub, ast.BitXor, ast.BitAnd, ast.BitOr, ast.Compare, ast.Lt, ast.Gt, ast.Eq, ast.NotEq, ast.In, ast.IfExp, ast.Call,
-    ast.Attribute, ast.Subscript, ast.Slice, ast.ListComp, ast.GeneratorExp, ast.comprehension,
+    ast.Attribute, ast.Subscript, ast.Slice, ast.ListComp, ast.GeneratorExp, ast.comprehension, ast.BoolOp, ast.And, ast.Or,
+    ast.Not, ast.LtE, ast.GtE,
 )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ squares, rounded), Boolean (clusters of hidden states become bits, the permutati
 """
 
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import cache
 from itertools import permutations, product
 from string import ascii_lowercase
 
@@ -14,9 +14,8 @@ import numpy as np
 from sklearn.cluster import KMeans
 
 from ...checks import check
-from .expressions import OPERATORS, evaluate, linear, rename, text
+from .expressions import OPERATORS, chain, evaluate, linear, rename, text
 from .lattice import Lattice, Table, best_lattice, label, transitions
-from .normal import normalise
 from .programs import Program, symbols
 from .tasks import wrong
 
@@ -62,12 +61,13 @@ def affine_program(net):
 # --- Boolean
 
 
+@cache
 def boolean_expression(truth, variables):
     """The shorter text of a Boolean function: disjunctive normal form, or, if symmetric, a chain of ^ or a test of the sum.
 
     Args:
-        truth: values 0 or 1 for all 2^k settings; variable i is bit i of the index.
-        variables: k names.
+        truth: tuple of values 0 or 1 for all 2^k settings; variable i is bit i of the index.
+        variables: tuple of k names.
     """
     truth = np.asarray(truth)
     index = np.arange(len(truth))
@@ -77,26 +77,21 @@ def boolean_expression(truth, variables):
     index = np.arange(1 << len(used))
     small = truth[sum(((index >> j) & 1) << i for j, i in enumerate(used))]
     named = [variables[i] for i in used]
-    terms = [_chain("&", [v if (i >> j) & 1 else ("-", 1, v) for j, v in enumerate(named)]) for i in index[small == 1]]
-    found = [_chain("|", terms)]
+    terms = [chain("&", [v if (i >> j) & 1 else ("-", 1, v) for j, v in enumerate(named)]) for i in index[small == 1]]
+    found = [chain("|", terms)]
     ones = sum((index >> j) & 1 for j in range(len(used)))
     by_sum = [set(small[ones == k].tolist()) for k in range(len(used) + 1)]
     if all(len(values) == 1 for values in by_sum):
         true = [k for k, values in enumerate(by_sum) if values == {1}]
-        total = _chain("+", named)
+        total = chain("+", named)
         if true == list(range(1, len(used) + 1, 2)):
-            found.append(_chain("^", named))
+            found.append(chain("^", named))
         if true == list(range(true[0], len(used) + 1)):
             found.append((">", total, true[0] - 1))
         if true == list(range(len(true))):
             found.append(("<", total, len(true)))
         found.append(("in", total, *true))
     return min(found, key=lambda e: len(text(e)))
-
-
-def _chain(operator, parts):
-    """The parts joined by an operator, from left to right."""
-    return reduce(lambda left, right: (operator, left, right), parts)
 
 
 def _codings(clusters):
@@ -147,7 +142,7 @@ def boolean_program(previous, inputs, current, outputs, start, bits, *, seed=0):
     for functions, variables in ((truth, (*states, *symbols(reads))), (shown, states)):
         unique, where = np.unique(functions.reshape(-1, functions.shape[2]), axis=0, return_inverse=True)
         where = where.reshape(functions.shape[:2])
-        expressions = [boolean_expression(f, variables) for f in unique]
+        expressions = [boolean_expression(tuple(f), variables) for f in unique.tolist()]
         lengths = lengths + np.array([len(text(e)) for e in expressions])[where].sum(1)
         found.append((expressions, where))
     best = lengths.argmin()
@@ -252,7 +247,7 @@ def integer_program(table, start):
     return None if None in updates else _program("integer", start, updates, outputs, d)
 
 
-# --- the whole road
+# --- all three
 
 
 @dataclass(frozen=True)
@@ -308,45 +303,3 @@ def regress(hidden, inputs, outputs, start=None, *, seed=0):
 
     right = (program for program in candidates() if program is not None and not wrong(program, whole, wanted).any())
     return Solution(next(right, None), finder, lattice, table)
-
-
-@dataclass(frozen=True)
-class Distilled:
-    """A network on the paper's road, as trained and after the normalizers.
-
-    Attributes:
-        stages: the network after each normalizer, {name: `Network`}.
-        solutions: {"trained": `Solution`, "quantised": `Solution`}.
-        right: the same names; whether the program answers all fresh sequences of the task.
-        x: the sequences (S, T, d) whose hidden states were read.
-    """
-
-    stages: dict
-    solutions: dict
-    right: dict
-    x: np.ndarray
-
-    @property
-    def solved(self):
-        return any(self.right.values())
-
-    @property
-    def program(self):
-        """The shorter of the right programs, or None."""
-        right = [self.solutions[stage].program for stage, is_right in self.right.items() if is_right]
-        return min(right, key=lambda program: len(program.text()), default=None)
-
-
-def distil(task, net, *, sequences=2000, fresh=20000, seed=0):
-    """The whole road for a `Network`: only its states and its own answers on `sequences` sequences are read.
-
-    A program counts if it is right on all of `fresh` other sequences of the task.
-    """
-    x, _ = task.sample(sequences, [seed, 2])
-    tests = task.sample(fresh, [seed, 3])
-    stages = normalise(net, x)
-    solutions = {
-        k: regress(stages[k].states(x), x, stages[k](x), stages[k].start, seed=seed) for k in ("trained", "quantised")
-    }
-    right = {k: s.program is not None and not wrong(s.program, *tests).any() for k, s in solutions.items()}
-    return Distilled(stages, solutions, right, x)

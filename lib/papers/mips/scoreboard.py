@@ -1,22 +1,20 @@
-"""One protocol for all tasks: train, extract, and count a program only if it is right on fresh sequences, all of them."""
+"""One protocol for all tasks: train, read the network, then hold program, network and truth against each other."""
 
-import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
+from scipy.stats import beta
 
 from ...checks import check
 from .programs import KINDS, run_text
-from .synthesis import Result, synthesise
+from .synthesis import SEEN, Result, synthesise
 from .tasks import TASKS, Task, wrong
-from .training import LADDER, Shape, Trained, learn
-from .training import untrained as untrained_network
+from .training import LADDER, Trained, learn
 
-RECORD = Path(__file__).with_name("recorded.json")
 # Task; m if the paper's programs solve it; g if its GPT-4 does; e if what GPT-4 wrote is right on 300 fresh sequences; the
 # smallest hidden size that the paper's search found. Inferred from the authors' public programs, tables and transcripts.
-_PUBLISHED = """
+_TABLE = """
 Binary_Addition m - - 2
 Base_3_Addition - - - 2
 Base_4_Addition - - - 2
@@ -25,7 +23,7 @@ Base_6_Addition - g - 2
 Base_7_Addition - - - 2
 Bitwise_Xor m g e 1
 Bitwise_Or m g e 1
-Bitwise_And m g - 2
+Bitwise_And m g - 1
 Bitwise_Not m g e 1
 Parity_Last2 m g - 1
 Parity_Last3 m - - 2
@@ -80,24 +78,49 @@ Newton_Gravity m - - 2
 Newton_Spring m - - 2
 Newton_Magnetic - - - 4
 """
+
+
+@dataclass(frozen=True)
+class Published:
+    """What is known of the authors' results on one task.
+
+    Attributes:
+        mips: whether one of their programs solves it.
+        gpt: whether their GPT-4 does, by their own test.
+        gpt_right: whether any program that GPT-4 wrote is right on 300 fresh sequences.
+        hidden: smallest hidden size that their search found.
+    """
+
+    mips: bool
+    gpt: bool
+    gpt_right: bool
+    hidden: int
+
+
 PUBLISHED = {
-    name: (m == "m", g == "g", e == "e", int(n)) for name, m, g, e, n in map(str.split, _PUBLISHED.split("\n")[1:-1])
+    name: Published(m == "m", g == "g", e == "e", int(n)) for name, m, g, e, n in map(str.split, _TABLE.split("\n")[1:-1])
 }
 
 
-# Small networks of the paper's kind: its hidden sizes for the tasks whose networks are affine
-AFFINE = {
-    "Bitwise_Not": 1, "Sum_All": 1, **{f"Sum_Last{k}": k for k in range(2, 8)}, "Current_Number": 1,
-    **{f"Prev{k}": k + 1 for k in range(1, 6)}, "Diff_Last2": 2, "Bit_Shift_Right": 2, "Parity_Bits_Mod2": 2,
-    "Newton_Freebody": 2, "Newton_Gravity": 2, "Newton_Spring": 2, "Newton_Magnetic": 4,
-}  # fmt: skip
-# Hidden sizes (the paper's, one more for Parity_Last2) and neurons in f's hidden layer (ours) for some of the others
-CURVED = {
-    "Binary_Addition": (2, 8), "Parity_Last2": (2, 8), "Parity_Last3": (2, 16), "Parity_Last4": (3, 24),
-    "Add_Mod_3": (1, 48), "Abs_Current": (1, 16), "Abs_Diff": (2, 16), "Max_Seen": (1, 8), "Balanced_Parenthesis": (1, 24),
-    "Majority_0_1": (1, 16), "Previous_Equals_Current": (2, 16), "Base_3_Addition": (2, 16),
-}  # fmt: skip
-SMALL = {name: Shape(hidden) for name, hidden in AFFINE.items()} | {name: Shape(*pair) for name, pair in CURVED.items()}
+@dataclass(frozen=True)
+class Comparison:
+    """How often two of network, program and truth differ on fresh sequences.
+
+    Attributes:
+        differ: sequences on which they differ somewhere.
+        tried: sequences.
+    """
+
+    differ: int
+    tried: int
+
+    @property
+    def bound(self):
+        """The largest share of differing sequences that this test does not exclude, with 95 % confidence."""
+        return float(beta.ppf(0.95, self.differ + 1, self.tried - self.differ)) if self.differ < self.tried else 1.0
+
+    def __str__(self):
+        return f"{self.differ} of {self.tried} (share below {self.bound:.2g})"
 
 
 @dataclass(frozen=True)
@@ -108,41 +131,78 @@ class Row:
         task: the `Task`.
         trained: the `Trained`: its network.
         result: the `Result`: program, machine and meaning of the variables.
-        kind: "affine", "formula", "template", "table", or "failed" if the program misses anything.
-        errors: fresh sequences (of `fresh`) on which the program is wrong; -1 without a program.
-        fresh: fresh sequences it was tried on.
-        long: sequences of 100 steps (of `fresh` / 20) on which it is wrong; -1 without a program.
-        proved: number of all sequences there are, if it was right on every one of them; else 0.
+        kind: one of `KINDS`, or "failed" if the program is not right on all fresh sequences.
+        program_network, network_truth, program_truth: a `Comparison` each; None without network or program.
+        repaired: sequences on which the program is right and the network is not.
+        long: sequences of 100 steps on which the program is not right, a `Comparison`; None without a program.
+        proved: number of all sequences there are, if the program was right on every one of them; else 0.
     """
 
     task: Task
     trained: Trained
     result: Result
     kind: str
-    errors: int
-    fresh: int
-    long: int
-    proved: int
+    program_network: Comparison | None = None
+    network_truth: Comparison | None = None
+    program_truth: Comparison | None = None
+    repaired: int = 0
+    long: Comparison | None = None
+    proved: int = 0
 
     @property
     def text(self):
         """The program as Python; empty if there is none."""
         return self.result.program.text() if self.result.program else ""
 
+    @property
+    def reason(self):
+        """Why the task is not solved; empty if it is."""
+        if self.kind != "failed":
+            return ""
+        if not self.trained.errors:
+            return self.result.reason or f"the program differs from the truth on {self.program_truth} sequences"
+        told = f"not learned: the network is wrong on {self.trained.errors:.2%} of sequences"
+        if self.trained.example:
+            x, y = self.trained.example
+            said = self.trained.net(x)
+            told += f", such as x = {x[0].T.tolist()}, network {said[0].T.tolist()}, truth {y[0].T.tolist()}"
+        return told + ("; the program says what the network says" if self.result.program else f"; {self.result.reason}")
+
 
 def judge(task, trained, result, *, fresh, seed, prove=True):
-    """The `Row` of a program: on fresh sequences, on sequences of 100 steps, and on all sequences if there are few."""
-    program = result.program
-    if program is None:
-        return Row(task, trained, result, "failed", -1, fresh, -1, 0)
+    """The `Row` of a program: on fresh sequences, on sequences of 100 steps, and on all sequences if there are few.
+
+    Args:
+        task: the `Task`, asked for the truth here for the first time since training.
+        trained: a `Trained`.
+        result: a `Result`.
+        fresh: fresh sequences.
+        seed: of their draw.
+        prove: whether to try all sequences where there are at most 2^20.
+
+    Raises:
+        RuntimeError: if the printed text of a program does not run as the program does.
+    """
+    program, net = result.program, trained.net
     x, y = task.sample(fresh, [seed, 7])
-    errors = int(wrong(program, x, y).sum())
-    same = np.array_equal(run_text(program.text(), x[:100]), program(x[:100]))  # the printed text is the program
-    long = int(wrong(program, *replace(task, T=100).sample(max(20, fresh // 20), [seed, 8])).sum())
-    every = task.every() if prove and errors == 0 else None
+    said = net(x)
+    network_truth = Comparison(int((said != y).any((1, 2)).sum()), fresh)
+    if program is None:
+        return Row(task, trained, result, "failed", network_truth=network_truth)
+    answers = program(x)
+    if not np.array_equal(run_text(program.text(), x[:100]), answers[:100]):
+        raise RuntimeError(f"program = {program.text()}: expected text that runs as the program does")
+    off, astray = (answers != y).any((1, 2)), (said != y).any((1, 2))
+    far = replace(task, T=100).sample(max(20, fresh // 20), [seed, 8])
+    long = Comparison(int(wrong(program, *far).sum()), len(far[0]))
+    every = task.every() if prove and not off.any() else None
     proved = len(every) if every is not None and not wrong(program, every, task(every)).any() else 0
-    right = errors == 0 and same and (every is None or proved)
-    return Row(task, trained, result, program.kind if right else "failed", errors, fresh, long, proved)
+    right = not off.any() and (every is None or proved)
+    return Row(
+        task, trained, result, program.kind if right else "failed",
+        program_network=Comparison(int((answers != said).any((1, 2)).sum()), fresh), network_truth=network_truth,
+        program_truth=Comparison(int(off.sum()), fresh), repaired=int((astray & ~off).sum()), long=long, proved=proved,
+    )  # fmt: skip
 
 
 def solve(task, *, seed=0, one_hot=True, templates=True, ladder=LADDER, pool=32768, fresh=20000, prove=True):
@@ -153,8 +213,8 @@ def solve(task, *, seed=0, one_hot=True, templates=True, ladder=LADDER, pool=327
         seed: of data and networks.
         one_hot: whether small alphabets are read as one-hot vectors (the paper: never).
         templates: whether the declared templates may be used.
-        ladder: network shapes, in order.
-        pool: sequences of a training set; the network must be right on as many fresh ones.
+        ladder: shapes and recipes, in order.
+        pool: sequences of a training set; the network should be right on as many fresh ones.
         fresh: fresh sequences that the program must get right.
         prove: whether to try all sequences where there are at most 2^20.
 
@@ -163,19 +223,17 @@ def solve(task, *, seed=0, one_hot=True, templates=True, ladder=LADDER, pool=327
     """
     check("fresh", fresh, int, low=1)
     trained = learn(task, seed=seed, one_hot=one_hot, ladder=ladder, pool=pool)
-    data = task.sample(min(pool, 16384), [seed, 0, 1])
-    result = synthesise(trained.net, task, *data, templates=templates, seed=seed) if trained.net else Result(None, None, {})
+    return read(task, trained, seed=seed, templates=templates, fresh=fresh, prove=prove)
+
+
+def read(task, trained, *, seed=0, templates=True, fresh=20000, prove=True):
+    """What the network of a `Trained` says, as a program, and whether it is right: a `Row`. The rest as for `solve`."""
+    x, _ = task.sample(SEEN, [seed, 0, 1])
+    result = synthesise(trained.net, task, x, templates=templates, seed=seed)
     return judge(task, trained, result, fresh=fresh, seed=seed, prove=prove)
 
 
-def untrained(task, *, seed=0, fresh=1000):
-    """The same road from a network that has learned nothing: a `Row`."""
-    net = untrained_network(task, LADDER[2][0], one_hot=True, seed=seed)
-    result = synthesise(net, task, *task.sample(4096, [seed, 0, 1]), seed=seed)
-    return judge(task, Trained(net, 1.0, 0), result, fresh=fresh, seed=seed, prove=False)
-
-
-def board(tasks, *, progress=iter, **settings):
+def board(tasks, *, progress: Callable = iter, **settings):
     """The scoreboard: {name: Row} for the tasks named; `settings` as for `solve`."""
     for name in tasks:
         check("tasks", name, set(TASKS))
@@ -185,9 +243,3 @@ def board(tasks, *, progress=iter, **settings):
 def count(rows):
     """Tasks of each kind on a board, {kind: number}, "failed" last."""
     return {kind: sum(row.kind == kind for row in rows.values()) for kind in (*KINDS, "failed")}
-
-
-def recorded():
-    """Boards recorded earlier by `python -m lib.papers.mips`: {seed: {task: {kind, program, errors, hidden}}}."""
-    boards = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
-    return {int(seed): rows for seed, rows in boards.items()}

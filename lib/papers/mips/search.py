@@ -10,12 +10,20 @@ import itertools
 
 import numpy as np
 
-from .expressions import OPERATORS, leaves
+from .expressions import OPERATORS, simplify, size
 
 COMMUTE = {"+", "*", "==", "!=", "min", "max"}
 LIMIT = 1_000_000  # larger values are not followed
 SIZE = 3  # leaves of the largest expressions that are all built
 MOST = 12_000  # of them, at most
+TRIED = 256  # expressions that agree with the target on a few rows and are tried on all
+CANDIDATES = 8  # expressions of equal values among which the simplest is chosen
+
+
+def _telling(target):
+    """Some rows (few,) by which to tell most columns from `target`: those of its rarest values, at most 12 each."""
+    values, counts = np.unique(target, return_counts=True)
+    return np.concatenate([np.flatnonzero(target == v)[:12] for v in values[np.argsort(counts)][:4]])
 
 
 class Bank:
@@ -85,20 +93,20 @@ class Bank:
                 make = functools.partial(self._pair, op, part, second)
                 self._add(make, values.astype(np.int64), left + right)
 
-    def find(self, target, rows=None):
-        """The shortest expression found whose values are `target` (rows,) on the rows of the mask; None if there is none."""
+    def find(self, target, rows=None, bits=frozenset()):
+        """The simplest expression found whose values are `target` (rows,) on the rows of the mask; None if there is none.
+
+        `bits` are the names that can only be 0 or 1.
+        """
         rows = np.ones(len(target), bool) if rows is None else rows
         if not rows.any():
             return 0
         values, target = self.values[:, rows], target[rows]
         exact = np.flatnonzero((values == target).all(1))
-        if len(exact):
-            return self.expressions[exact[0]]
-        found = [self._sum(values, target), self._modular(values, target), self._compare(values, target)]
-        found = [e for e in found if e is not None]
-        if not found:
-            found = [e for e in [self._guarded(values, target)] if e is not None]
-        return min(found, key=leaves, default=None)
+        found = [self.expressions[i] for i in exact[:CANDIDATES] if self.sizes[i] <= self.sizes[exact[0]]]
+        found = found or [e for find in (self._sum, self._modular, self._compare) if (e := find(values, target)) is not None]
+        found = found or [e for e in [self._guarded(values, target)] if e is not None]
+        return min((simplify(e, bits) for e in found), key=size, default=None)
 
     def _sum(self, values, target):
         """target = p + q or p - q."""
@@ -120,12 +128,13 @@ class Bank:
     def _modular(self, values, target):
         """target = p % c or p // c for a number c."""
         constant = np.flatnonzero((self.values == self.values[:, :1]).all(1) & (self.values[:, 0] > 1) & (self.sizes <= 2))
-        best = None
+        few, best = _telling(target), None
         for c, op in itertools.product(constant, ("%", "//")):
-            rough = OPERATORS[op](values[:, :12], self.values[c, 0]) == target[:12]
-            for i in np.flatnonzero(rough.all(1)):
+            number = self.values[c, 0]
+            rough = np.flatnonzero((OPERATORS[op](values[:, few], number) == target[few]).all(1))[:TRIED]
+            for i in rough[(OPERATORS[op](values[rough], number) == target).all(1)][:1]:  # the shortest come first
                 size = self.sizes[i] + self.sizes[c]
-                if (best is None or size < best[0]) and np.array_equal(OPERATORS[op](values[i], self.values[c, 0]), target):
+                if best is None or size < best[0]:
                     best = size, (op, self.expressions[i], self.expressions[c])
         return best and best[1]
 
@@ -133,17 +142,16 @@ class Bank:
         """target = p op q for an operator that cannot be undone, p or q short."""
         short = np.flatnonzero(self.sizes <= 2)[:300]
         truth = np.isin(target, (0, 1)).all()
-        few = np.linspace(0, len(target) - 1, 10).astype(int)
-        best = None
+        few, best = _telling(target), None
         for op in ("<", "==", "!=", "min", "max", "*") if truth else ("min", "max", "*"):
-            for swap in (False, True) if op == "<" else (False,):
-                for i in short:
-                    pair = (values[:, few], values[i, few]) if swap else (values[i, few], values[:, few])
-                    for j in np.flatnonzero((OPERATORS[op](*pair) == target[few]).all(1)):
-                        size = self.sizes[i] + self.sizes[j]
-                        p, q = (j, i) if swap else (i, j)
-                        if (best is None or size < best[0]) and np.array_equal(OPERATORS[op](values[p], values[q]), target):
-                            best = size, (op, self.expressions[p], self.expressions[q])
+            for swap, i in itertools.product((False, True) if op == "<" else (False,), short):
+                order = (lambda p, q: (q, p)) if swap else (lambda p, q: (p, q))
+                rough = OPERATORS[op](*order(values[i, few], values[:, few])) == target[few]
+                rough = np.flatnonzero(rough.all(1))[:TRIED]
+                for j in rough[(OPERATORS[op](*order(values[i], values[rough])) == target).all(1)][:1]:
+                    size = self.sizes[i] + self.sizes[j]
+                    if best is None or size < best[0]:
+                        best = size, (op, *order(self.expressions[i], self.expressions[j]))
         return best and best[1]
 
     def _guarded(self, values, target):

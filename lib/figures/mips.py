@@ -1,0 +1,201 @@
+"""Drawings of the chapter on MIPS."""
+
+import numpy as np
+
+from ..papers.mips import affine, scoreboard
+from ..papers.mips.networks import Network
+from ..papers.mips.normal import integer_share, observer
+from ..papers.mips.pipeline import Distilled, Study
+from ..papers.mips.programs import symbols
+from ..reading import BLUE, GREEN, GREY, OCHRE, PINK, RED, figure
+
+BEND = 0.15  # of arrows, as a share of their length
+KINDS = {"affine": BLUE, "formula": GREEN, "template": OCHRE, "table": PINK}
+STATES = "abcdefgh"
+
+
+def beside(source, target, share=0.4, off=BEND):
+    """A point beside an arrow from `source` to `target`, (2,), on the side to which it bends: `off` of its length away."""
+    dx, dy = np.subtract(target, source)
+    return np.add(source, (share * dx, share * dy)) + off * np.array([dy, -dx])
+
+
+def draw_machine(ax, machine):
+    """A machine of at most ten states as circles and arrows marked with symbols; loops are left out."""
+    ax.set_axis_off()
+    ax.set(xlim=(-1.5, 1.5), ylim=(-1.5, 1.5), aspect="equal", title=f"{len(machine)} state{'s' * (len(machine) > 1)}")
+    angle = np.pi / 2 - 2 * np.pi * np.arange(len(machine)) / len(machine)
+    place = 1.05 * np.stack([np.cos(angle), np.sin(angle)], 1) * (len(machine) > 1)
+    style = {"arrowstyle": "-|>", "color": GREY, "connectionstyle": f"arc3,rad={BEND}", "shrinkA": 11, "shrinkB": 11}
+    for s, t in np.argwhere(np.eye(len(machine))[machine.moves].any(1)):
+        if s != t:
+            ax.annotate("", place[t], place[s], arrowprops=style)
+            if len(machine) <= 8 and len(machine.symbols) <= 4:
+                read = " ".join("".join(map(str, v)) for v in machine.symbols[machine.moves[s] == t])
+                ax.text(*beside(place[s], place[t]), read, fontsize=7, ha="center", va="center")
+    for s, point in enumerate(place):
+        ax.text(*point, s, ha="center", va="center", bbox={"boxstyle": "circle", "fc": "none", "ec": BLUE if s else RED})
+
+
+def draw_response(ax, net, steps):
+    """The answers of an affine network to a single 1, one line for each pair of input and output."""
+    M = affine.markov(net, steps)[0]
+    for (o, i), color in zip(np.ndindex(*M.shape[1:]), (BLUE, RED, GREEN, OCHRE), strict=False):
+        label = f"y{o} to x{i}" if M.shape[1] > 1 else None
+        ax.plot(M[:, o, i], "o-", color=color, label=label, alpha=0.8)
+    ax.set(xlabel="steps later", title=f"answer to a single 1, rank {affine.rank(M)}")
+    if M.shape[1] > 1:
+        ax.legend(fontsize=7)
+
+
+def draw_task(row, seed):
+    """What was read from one network: machine, table of moves or response; the program; one fresh sequence."""
+    fig, (left, right) = figure(1, 2, width=7.2, height=4.6, width_ratios=[1, 1.7])
+    found, net, program = row.result.machine, row.trained.net, row.result.program
+    left.grid(False)
+    if found is None and net.affine:
+        draw_response(left, net, row.task.T)
+    elif found is None:
+        left.set_axis_off()
+    elif len(found) > 10:
+        left.imshow(found.moves, aspect="auto", interpolation="nearest", rasterized=True)
+        left.set(xlabel="symbol", ylabel="state", title=f"moves of {len(found)} states (colour: next state)")
+    else:
+        draw_machine(left, found)
+    right.set_axis_off()
+    right.set_title(f"{row.task.name}: {row.kind}", loc="left")
+    text = row.text if len(row.text) < 900 else f"a table of {len(found)} states"
+    lines = (text or row.reason).rstrip().splitlines()[:17]
+    for i, line in enumerate(line if len(line) <= 60 else line[:58] + " …" for line in lines):
+        plain = line.replace(" ", "\u00a0")
+        right.text(0, 1 - 0.05 * i, plain, fontsize=9, family="monospace", va="top", transform=right.transAxes)
+    x, y = row.task.sample(1, [seed, 9])
+    shown = [("x", x), ("network", net(x)), ("program", program(x) if program else np.full_like(y, -1)), ("truth", y)]
+    named = [(symbols(v.shape[2])[i].replace("x", name), v[0, :10, i]) for name, v in shown for i in range(v.shape[2])]
+    spread = 0.86 / min(10, row.task.T)
+    for i, (name, values) in enumerate(reversed(named)):
+        right.text(0, 0.052 * i - 0.06, name, fontsize=9, transform=right.transAxes)
+        for t, value in enumerate(values):
+            style = {"fontsize": 9 if len(str(value)) < 5 else 7, "ha": "right", "transform": right.transAxes}
+            right.text(0.17 + spread * t, 0.052 * i - 0.06, value, **style)
+    return fig
+
+
+def draw_lattice(road: Distilled, share, title):
+    """Hidden states (two units) and lattice, `share` of the way from the network's units to lattice coordinates."""
+    found, h = road.solutions["trained"].lattice, road.stages["trained"].states(road.x).reshape(-1, 2)
+    z = found.coordinates(h)
+    near = (abs(z - np.round(np.median(z, 0))) <= 5.5).all(1)
+    centre, size = h[near].mean(0), z[near].std() / h[near].std()
+    sides = [np.arange(np.floor(z[near, i].min()), np.ceil(z[near, i].max()) + 1) for i in (0, 1)]
+    corners = np.stack(np.meshgrid(*sides), -1).reshape(-1, 2)
+    fig, ax = figure(height=3.6)
+    for points, coded, style in (
+        (found.decode(corners), corners, {"marker": "+", "s": 60, "color": GREY, "lw": 0.8, "label": "lattice"}),
+        (h[near], z[near], {"s": 14, "color": BLUE, "alpha": 0.5, "rasterized": True, "label": "hidden states"}),
+    ):
+        own = (points - centre) * size + z[near].mean(0)
+        ax.scatter(*((1 - share) * own + share * coded).T, **style)
+    ax.set(xlabel="first coordinate", ylabel="second coordinate", title=title, aspect="equal")
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return fig
+
+
+def draw_weights(net: Network, title):
+    """All weights of an affine network, whole numbers in pale cells."""
+    W, U, b, V, c = net.weights
+    top, n, d = np.concatenate([W, U, b[:, None]], 1), net.size, U.shape[1]
+    every = np.concatenate([top, np.concatenate([V, np.full((len(V), d), np.nan), c[:, None]], 1)])
+    fig, ax = figure(height=0.9 + 0.42 * len(every))
+    ax.imshow(abs(every - np.round(every)), cmap="Oranges", vmin=0, vmax=0.6, aspect="auto")
+    for (i, j), value in np.ndenumerate(every):
+        if np.isfinite(value):
+            text = f"{round(value)}" if abs(value - round(value)) < 0.005 else f"{value:.2f}"
+            ax.text(j, i, text, ha="center", va="center", color="black")
+    ax.set(xticks=range(n + d + 1), xticklabels=[*STATES[:n], *symbols(d), "bias"], title=title)
+    ax.set(yticks=range(n + len(V)), yticklabels=[*(f"next {k}" for k in STATES[:n]), *["y"] * len(V)])
+    ax.grid(False)
+    return fig
+
+
+def draw_stage(road: Distilled, stage, title):
+    """`draw_weights` of one stage of the paper's road, or of the observer form."""
+    net = observer(road.stages["trained"]) if stage == "observer form" else road.stages[stage]
+    return draw_weights(net, f"{title}: {stage}")
+
+
+def draw_forms(networks: dict, kinds: dict):
+    """Left: eigenvalues of W of some trained networks. Right: share of whole entries of {form: {task: network}}."""
+    fig, (left, right) = figure(1, 2, height=3.4)
+    for (name, net), color in zip(networks.items(), (RED, OCHRE, BLUE, GREEN, PINK), strict=False):
+        values = np.linalg.eigvals(net.weights[0])
+        left.plot(values.real, values.imag, "o", color=color, alpha=0.7, label=name)
+    turn = np.linspace(0, 2 * np.pi, 100)
+    left.plot(np.cos(turn), np.sin(turn), color=GREY, lw=0.8)
+    left.set(xlabel="real part", ylabel="imaginary part", title="eigenvalues of W, trained", aspect="equal")
+    left.legend(fontsize=7, loc="lower center")
+    for (form, nets), color, mark in zip(kinds.items(), (RED, OCHRE, BLUE), "osv", strict=False):
+        right.plot([100 * integer_share(net) for net in nets.values()], mark, color=color, ls="", alpha=0.8, label=form)
+    right.set(xlabel="task, in the order of the list", ylabel="whole entries (%)", ylim=(0, 150), yticks=range(0, 101, 25))
+    right.legend(fontsize=7, loc="upper center")
+    return fig
+
+
+def draw_board(studies: dict[str, Study]):
+    """One line a task: the paper and GPT-4 as published, then this build's two roads, examples alone, and our program."""
+    fig, ax = figure(width=7.2, height=0.8 + 0.155 * len(studies))
+    for i, (name, study) in enumerate(studies.items()):
+        known = scoreboard.PUBLISHED[name]
+        hits = (known.mips, known.gpt, known.gpt_right, study.by_lattice, study.by_behaviour, study.alone)
+        for j, hit in enumerate(hits):
+            color = GREY if j < 3 else BLUE
+            ax.plot(j, i, "s", ms=6, color=color, fillstyle="full" if hit else "none", mew=0.6)
+        if study.row.kind in KINDS:
+            ax.plot(6, i, "s", ms=6, color=KINDS[study.row.kind])
+            ax.text(6.25, i, study.row.kind + (", proved" if study.row.proved else ""), va="center", fontsize=7.5)
+    heads = ("MIPS", "GPT-4", "GPT-4,\nretested", "lattice,\nhere", "behaviour,\nsame net", "examples\nalone", "our road")
+    ax.set(xticks=range(7), xticklabels=heads, xlim=(-0.5, 8), yticks=range(len(studies)), yticklabels=list(studies))
+    ax.tick_params(labelsize=7.5)
+    ax.xaxis.tick_top()
+    ax.invert_yaxis()
+    ax.grid(False)
+    return fig
+
+
+def draw_contradictions(tables: dict, studies: dict[str, Study]):
+    """Keys with more than one value, {task: ((of transitions, keys), (of outputs, keys))}, with the program found."""
+    fig, ax = figure(height=0.9 + 0.2 * len(tables))
+    for i, (name, counted) in enumerate(tables.items()):
+        for k, color in ((0, BLUE), (1, OCHRE)):
+            label = ("transitions", "outputs")[k] if not i else None
+            ax.barh(i + 0.2 - 0.4 * k, 100 * counted[k][0] / counted[k][1], 0.36, color=color, label=label)
+        program = studies[name].road.program
+        ax.text(102, i, program.kind if program else "no program", va="center", fontsize=7.5)
+    ax.set(yticks=range(len(tables)), yticklabels=list(tables), xlim=(0, 130), xticks=[0, 25, 50, 75, 100])
+    ax.set(xlabel="keys with contradictions (%)")
+    ax.tick_params(axis="y", labelsize=7.5)
+    ax.invert_yaxis()
+    ax.legend(loc="lower center", bbox_to_anchor=(0.4, 1), ncols=2)
+    return fig
+
+
+def draw_film(film, frame, x, carry):
+    """Left: hidden states of the network at a frame, by carry (N, T). Right: how the measures went over training.
+
+    `film` holds (step, network, share of wrong answers, behaviours, share of contradictory keys).
+    """
+    fig, (left, right) = figure(1, 2, height=3.4)
+    steps, nets, errors, behaviours, torn = zip(*film, strict=True)
+    h = nets[frame].states(x[:150]).reshape(-1, 2)
+    for value, color in ((0, BLUE), (1, RED)):
+        points = h[carry[:150].ravel() == value]
+        left.scatter(*points.T, s=5, color=color, alpha=0.5, label=("no carry", "carry")[value], rasterized=True)
+    left.set(xlabel="first hidden unit", ylabel="second hidden unit", title=f"hidden states after {steps[frame]} updates")
+    left.legend()
+    right.loglog(steps, behaviours, "o-", color=GREEN, label="behaviours (200: more)")
+    right.loglog(steps, [max(100 * e, 0.05) for e in errors], "s-", color=GREY, label="wrong answers, %")
+    right.loglog(steps, [max(100 * s, 0.05) for s in torn], "^-", color=OCHRE, label="lattice contradictions, %")
+    right.axvline(steps[frame], color=RED, lw=1)
+    right.set(xlabel="updates", ylim=(0.03, 3000), title="what the slider moves through (0.05: none)")
+    right.legend(loc="upper right", fontsize=7.5)
+    return fig
