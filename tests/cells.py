@@ -10,8 +10,7 @@ from pathlib import Path
 
 import jupytext
 
-UNTIDY = {"audits", "grokking"}  # pages whose cells do not keep the rules yet
-PAGES = [page for page in sorted((Path(__file__).parent.parent / "book").glob("*.md")) if page.stem not in UNTIDY]
+PAGES = sorted((Path(__file__).parent.parent / "book").glob("*.md"))
 WIDTH = 80
 RUFF = {
     "check": [f"line-length={WIDTH}", "lint.isort.split-on-trailing-comma=false", "lint.extend-select=['E501']"],

@@ -90,7 +90,6 @@ def exceptions(folder):
                 says, here, provided = (html.escape(str(row[key])) for key in ("says", "here", "premise"))
                 link = f'<a href="{slug}.html#{anchor(row["id"])}">{html.escape(row["id"])}</a>'
                 why = f" Premise: {provided}." if verdict == UNMET and provided else ""
-                why += f" <em>{html.escape(row['finding'])}</em>." if row.get("finding") else ""
                 items.append(f"<li>{link} ({origin(row)}): {says} Measured: {here}.{why} {seeds(row['id'])}</li>")
         count += len(items)
         if items:

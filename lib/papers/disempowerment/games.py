@@ -78,7 +78,7 @@ def halfway(chance: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     return (1 + chance) / 2
 
 
-def pure_equilibria(payoffs: Float[Tensor, "games players *actions"]) -> Bool[Tensor, "games *actions"]:
+def pure_equilibria(payoffs: Float[Tensor, "games players *actions"]) -> Bool[Tensor, "games *actions"]:  # noqa: F821
     """All pure Nash equilibria of a batch of games in normal form, by enumeration: nobody gains by changing alone.
 
     Args:

@@ -5,7 +5,7 @@ read the network as trained, after L1 and after retraining; a task counts if one
 here, but for the optimiser: L1 and retraining are done by Levenberg-Marquardt, which needs tens of steps for their 10,000.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -40,7 +40,8 @@ def shapes(name):
 def small(task, forms, *, seed=0, members=24, chunk=400, pool=8192):
     """A `Trained` network of the paper's kind: plain numbers, loss log(1 + r²)/2 at all positions, the first of the `forms`
     that has no error on `pool` fresh sequences."""
-    ladder = [(form, Recipe(members=members, rate=1e-2, chunk=chunk, chunks=4)) for form in forms]
+    recipe = Recipe(members=members, rate=1e-2, chunk=chunk, chunks=4)
+    ladder = [(form, replace(recipe, polishes=2 - k, candidates=2 - k)) for k, form in enumerate(forms)]
     return learn(task, seed=seed, one_hot=False, ladder=ladder, pool=pool)
 
 

@@ -16,7 +16,14 @@ COMMUTE = {"+", "*", "==", "!=", "min", "max"}
 LIMIT = 1_000_000  # larger values are not followed
 SIZE = 3  # leaves of the largest expressions that are all built
 MOST = 12_000  # of them, at most
+TRIED = 256  # expressions that agree with the target on a few rows and are tried on all
 CANDIDATES = 8  # expressions of equal values among which the simplest is chosen
+
+
+def _telling(target):
+    """Some rows (few,) by which to tell most columns from `target`: those of its rarest values, at most 12 each."""
+    values, counts = np.unique(target, return_counts=True)
+    return np.concatenate([np.flatnonzero(target == v)[:12] for v in values[np.argsort(counts)][:4]])
 
 
 class Bank:
@@ -121,12 +128,13 @@ class Bank:
     def _modular(self, values, target):
         """target = p % c or p // c for a number c."""
         constant = np.flatnonzero((self.values == self.values[:, :1]).all(1) & (self.values[:, 0] > 1) & (self.sizes <= 2))
-        best = None
+        few, best = _telling(target), None
         for c, op in itertools.product(constant, ("%", "//")):
-            rough = OPERATORS[op](values[:, :12], self.values[c, 0]) == target[:12]
-            for i in np.flatnonzero(rough.all(1)):
+            number = self.values[c, 0]
+            rough = np.flatnonzero((OPERATORS[op](values[:, few], number) == target[few]).all(1))[:TRIED]
+            for i in rough[(OPERATORS[op](values[rough], number) == target).all(1)][:1]:  # the shortest come first
                 size = self.sizes[i] + self.sizes[c]
-                if (best is None or size < best[0]) and np.array_equal(OPERATORS[op](values[i], self.values[c, 0]), target):
+                if best is None or size < best[0]:
                     best = size, (op, self.expressions[i], self.expressions[c])
         return best and best[1]
 
@@ -134,17 +142,16 @@ class Bank:
         """target = p op q for an operator that cannot be undone, p or q short."""
         short = np.flatnonzero(self.sizes <= 2)[:300]
         truth = np.isin(target, (0, 1)).all()
-        few = np.linspace(0, len(target) - 1, 10).astype(int)
-        best = None
+        few, best = _telling(target), None
         for op in ("<", "==", "!=", "min", "max", "*") if truth else ("min", "max", "*"):
-            for swap in (False, True) if op == "<" else (False,):
-                for i in short:
-                    pair = (values[:, few], values[i, few]) if swap else (values[i, few], values[:, few])
-                    for j in np.flatnonzero((OPERATORS[op](*pair) == target[few]).all(1)):
-                        size = self.sizes[i] + self.sizes[j]
-                        p, q = (j, i) if swap else (i, j)
-                        if (best is None or size < best[0]) and np.array_equal(OPERATORS[op](values[p], values[q]), target):
-                            best = size, (op, self.expressions[p], self.expressions[q])
+            for swap, i in itertools.product((False, True) if op == "<" else (False,), short):
+                order = (lambda p, q: (q, p)) if swap else (lambda p, q: (p, q))
+                rough = OPERATORS[op](*order(values[i, few], values[:, few])) == target[few]
+                rough = np.flatnonzero(rough.all(1))[:TRIED]
+                for j in rough[(OPERATORS[op](*order(values[i], values[rough])) == target).all(1)][:1]:
+                    size = self.sizes[i] + self.sizes[j]
+                    if best is None or size < best[0]:
+                        best = size, (op, *order(self.expressions[i], self.expressions[j]))
         return best and best[1]
 
     def _guarded(self, values, target):
