@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lib.papers import grokking
-from lib.papers.grokking.model import jacobian_penalty, nonlinearity_penalty
+from lib.papers.grokking.mappings import effective_number, gauss_rule, jacobian_features, jacobian_lmn
+from lib.papers.grokking.model import first, networks, nonlinearity_penalty
 
 
 def tail_and_points(members=2, count=24, outputs=5, width=7, seed=0):
@@ -22,6 +23,12 @@ def tail_and_points(members=2, count=24, outputs=5, width=7, seed=0):
     return lambda z: torch.baddbmm(b, F.silu(2 * z), W.mT), 1.5 * x, W
 
 
+def tiny(seeds, steps=25, **options):
+    """Settings of small networks in float64."""
+    sizes = {"modulus": 7, "width": 9, "embedding": 4, "rate": 1e-2, "dtype": torch.float64}
+    return grokking.Setting(seeds, steps, **sizes | options)
+
+
 def slice_of(history, member):
     return {name: t[:, member] for name, t in history.parameters.items()}
 
@@ -32,7 +39,7 @@ def slice_of(history, member):
 @given(order=st.integers(2, 8), grid=st.integers(9, 41))
 @settings(max_examples=20, deadline=None)
 def test_gauss_rule_averages_polynomials_over_the_grid(order, grid):
-    nodes, transform = grokking.gauss_rule(order, grid)
+    nodes, transform = gauss_rule(order, grid)
     lam = np.linspace(0, 1, grid)
     for power in range(2 * order):
         assert transform[0] @ nodes**power == pytest.approx((lam**power).mean(), rel=1e-10)
@@ -91,7 +98,6 @@ def test_affine_maps_clusters_parabolas_and_constants():
     for c in (2, 5):
         L = torch.block_diag(*[torch.ones(6, 6, dtype=torch.float64)] * c)
         assert grokking.lmn(L).item() == pytest.approx(c, abs=1e-6)
-        assert grokking.renyi2(L).item() == pytest.approx(c)
     ends = torch.tensor([[[-1.0], [1.0]]], dtype=torch.float64)
     assert grokking.linearity(lambda z: z**2, ends).item() < 1e-6
     assert grokking.linearity(lambda z: 0 * z + 3, ends).item() == 1
@@ -114,34 +120,14 @@ def test_linearity_is_differentiable_also_where_an_output_is_constant():
 def test_jacobian_features_are_cosines_of_jacobians():
     generator = torch.Generator().manual_seed(1)
     W2, W3, h = (torch.randn(*s, generator=generator, dtype=torch.float64) for s in ((2, 8, 6), (2, 5, 8), (2, 11, 6)))
-    features = grokking.jacobian_features(h @ W2.mT, W2, W3)
+    features = jacobian_features(h @ W2.mT, W2, W3)
     for m in range(2):
         tail = lambda v, m=m: W3[m] @ F.silu(W2[m] @ v)  # noqa: E731
         J = torch.func.vmap(torch.func.jacrev(tail))(h[m]).flatten(1)
         J = J / J.norm(dim=1, keepdim=True)
         torch.testing.assert_close(features[m] @ features[m].T, J @ J.T, rtol=0, atol=1e-6)
-        gram = grokking.effective_number(torch.linalg.eigvalsh(J @ J.T))
-        assert grokking.jacobian_lmn(h @ W2.mT, W2, W3)[m].item() == pytest.approx(gram.item(), rel=1e-6)
-
-
-def test_estimates_agree_with_all_pairs_within_their_errors():
-    f, x, _ = tail_and_points(members=3, count=60)
-    L = grokking.matrix(grokking.linearity(f, x), 60)
-    few, many = (grokking.estimate(f, x, n, seed=3) for n in (500, 8000))
-    for guess in (few, many):
-        assert ((guess[0] - grokking.nonlinearity(L)).abs() < 4 * guess[1]).all()
-        assert ((guess[2] - grokking.renyi2(L)).abs() < 4 * guess[3]).all()
-    assert ((few[1::2] / many[1::2] - 4).abs() < 1).all()
-
-
-def test_shuffling_keeps_the_entries():
-    f, x, _ = tail_and_points(members=1)
-    L = grokking.matrix(grokking.linearity(f, x), 24)[0]
-    other = grokking.shuffle(L)
-    i, j = torch.triu_indices(24, 24, 1)
-    torch.testing.assert_close(other[i, j].sort().values, L[i, j].sort().values)
-    assert torch.equal(other, other.T)
-    assert not torch.equal(other, L)
+        gram = effective_number(torch.linalg.eigvalsh(J @ J.T))
+        assert jacobian_lmn(h @ W2.mT, W2, W3)[m].item() == pytest.approx(gram.item(), rel=1e-6)
 
 
 def test_blocks_are_much_faster_than_a_loop_over_pairs():
@@ -191,15 +177,15 @@ def plain_network(p):
     return layers, forward
 
 
-def test_training_equals_a_plain_module_and_each_member_its_own():
-    seeds, decay, scale = [3, 3, 4], torch.tensor([0.1, 1.0, 0.5]), torch.tensor([1.0, 0.2, 0.5])
-    sizes = {"modulus": 7, "width": 9, "embedding": 4, "dtype": torch.float64}
-    history = grokking.grok("addition", seeds, 25, decay=decay, scale=scale, rate=1e-2, at=[0, 10], **sizes)
+@pytest.mark.parametrize(("decay", "scale"), [(0.1, 1.0), (1.0, 0.2)])
+def test_training_equals_a_plain_module_and_each_member_its_own(decay, scale):
+    seeds = [3, 5]
+    history = grokking.grok("addition", tiny(seeds, at=[0, 10], decay=decay, scale=scale))
     table = grokking.answers("addition", 7).flatten()
-    parts = grokking.split(seeds, 49, 0.8)
-    for m in range(3):
+    parts = grokking.split(seeds, 49)
+    for m in range(2):
         layers, forward = plain_network({k: t[0] for k, t in slice_of(history, m).items()})
-        optimiser = torch.optim.AdamW(layers.parameters(), 1e-2, weight_decay=decay[m].item())
+        optimiser = torch.optim.AdamW(layers.parameters(), 1e-2, weight_decay=decay)
         for _ in range(25):
             optimiser.zero_grad()
             F.cross_entropy(forward(parts[0][m]), table[parts[0][m]]).backward()
@@ -217,32 +203,45 @@ def test_training_equals_a_plain_module_and_each_member_its_own():
         assert history.norms[-1, m].item() == pytest.approx(norm, rel=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["nonlinearity", "jacobian"])
-def test_penalties_measure_what_they_say_and_go_down(kind):
-    p = grokking.networks(7, [0, 1], width=9, embedding=4, dtype=torch.float64)
+def test_the_penalty_measures_what_it_says_and_goes_down():
+    p = networks(7, tiny([0, 1]))
     z, pairs = grokking.points(p, 1), torch.tensor([[0, 5, 9], [3, 4, 40]])
-    if kind == "nonlinearity":
-        expected = 1 - grokking.linearity(grokking.tail(p, 1), z, pairs, order=4).mean(1)
-        torch.testing.assert_close(nonlinearity_penalty(p, z, pairs), expected)
-    else:
-        h = F.silu(grokking.points(p, 0))[0, pairs[0]]
-        tail = lambda v: p["W3"][0] @ F.silu(p["W2"][0] @ v + p["b2"][0])  # noqa: E731
-        J = torch.func.vmap(torch.func.jacrev(tail))(h)
-        assert jacobian_penalty(p, z, pairs)[0].item() == pytest.approx(J.square().sum((1, 2)).mean().item() / 7)
-    free, pushed = (
-        grokking.grok(
-            "addition", [0], 60, decay=0.0, penalty=kind, strength=s, pairs=32, modulus=7, width=9, embedding=4, rate=1e-2
-        )
-        for s in (0.0, 10.0)
-    )
-    size = {"nonlinearity": nonlinearity_penalty, "jacobian": jacobian_penalty}[kind]
-    ends = [size(h.networks(60), grokking.points(h.networks(60), 1), pairs).item() for h in (free, pushed)]
+    expected = 1 - grokking.linearity(grokking.tail(p, 1), z, pairs, order=4).mean(1)
+    torch.testing.assert_close(nonlinearity_penalty(p, z, pairs), expected)
+    free, pushed = (grokking.grok("addition", tiny([0], 60, decay=0.0), straightening=s, pairs=32) for s in (1e-9, 10.0))
+    ends = [nonlinearity_penalty(h.networks(60), grokking.points(h.networks(60), 1), pairs).item() for h in (free, pushed)]
     assert ends[1] < 0.5 * ends[0]
+
+
+def test_a_penalty_of_nothing_changes_nothing():
+    """The loss by autograd, which the penalty needs, and the fused one are the same."""
+    fused, by_hand = (grokking.grok("addition", tiny([0, 1])), grokking.grok("addition", tiny([0, 1]), straightening=1e-12))
+    for name, t in fused.parameters.items():
+        torch.testing.assert_close(by_hand.parameters[name], t, rtol=1e-6, atol=1e-8)
+
+
+def test_the_pairs_of_a_step_depend_on_the_step_alone():
+    """Where one records, which computes losses in between, does not change the training."""
+    often, seldom = (grokking.grok("addition", tiny([0], at=at), straightening=1.0, pairs=8) for at in (list(range(25)), []))
+    for name, t in often.parameters.items():
+        assert torch.equal(t[-1], seldom.parameters[name][-1])
+
+
+def test_an_affine_tail_keeps_all_answers_and_a_bent_one_those_of_least_squares():
+    p = networks(7, tiny([0, 1]))
+    inputs = grokking.split([0, 1], 49)[0]
+    found = grokking.straight_answers(p, "addition", inputs, 7)
+    table = grokking.answers("addition", 7).flatten()
+    for m in range(2):
+        z = grokking.points(p, 1, inputs)[m].numpy()
+        X = np.c_[z, np.ones(len(z))]
+        fitted = X @ np.linalg.lstsq(X, grokking.tail(p, 1)(torch.from_numpy(z)[None].expand(2, -1, -1))[m].numpy())[0]
+        assert found[m].item() == pytest.approx(np.mean(fitted.argmax(1) == table[inputs[m]].numpy()))
 
 
 def test_segments_may_start_behind_the_affine_map():
     """LMN from the raw embeddings, and from the activations of the hidden layers, is what the shortcuts give."""
-    p = grokking.networks(7, [0], width=9, embedding=4, dtype=torch.float64)
+    p = networks(7, tiny([0]))
     tokens = torch.arange(49)
     x = torch.cat([p["E"][0, tokens // 7], p["E"][0, tokens % 7]], 1)[None]
     layer = lambda k, h: h @ p[f"W{k}"].mT + p[f"b{k}"].unsqueeze(1)  # noqa: E731
@@ -257,10 +256,10 @@ def test_segments_may_start_behind_the_affine_map():
 
 
 def test_chosen_inputs_are_rows_of_the_table():
-    p = grokking.networks(7, [0, 1], width=9, embedding=4)
+    p = networks(7, tiny([0, 1]))
     chosen = torch.tensor([[3, 40], [0, 48]])
-    whole = grokking.first(p)
-    torch.testing.assert_close(grokking.first(p, chosen), torch.stack([whole[0, chosen[0]], whole[1, chosen[1]]]))
+    whole = first(p)
+    torch.testing.assert_close(first(p, chosen), torch.stack([whole[0, chosen[0]], whole[1, chosen[1]]]))
 
 
 def test_phases_and_fits():
@@ -273,16 +272,21 @@ def test_phases_and_fits():
     assert history.reached(0.99, "test").tolist() == [40, -1, -1]
     mask = grokking.phase(history)
     assert mask.T.tolist() == [[False, True, True, True, True, False], [False, False, True, True, True, True], [False] * 6]
-    x, y = torch.randn(2, 6, 3, dtype=torch.float64)
-    r2 = grokking.fits(x, y, mask)
-    for m in range(2):
-        inside = mask[:, m]
-        assert r2[m].item() == pytest.approx(np.corrcoef(x[inside, m], y[inside, m])[0, 1] ** 2)
-    assert r2[2].isnan()
+    values = torch.arange(18.0).reshape(6, 3)
+    assert history.read(values, history.generalised).nan_to_num(-1).tolist() == [12, -1, -1]
+    assert history.memorised.tolist() == [10, 20, -1]
+
+
+def test_turning_points_come_after_generalising():
+    steps = torch.arange(0, 60, 10)
+    accuracies = torch.tensor([0, 0, 1.0, 1, 1, 1])[:, None, None].expand(6, 1, 2)
+    history = grokking.History(steps, {}, accuracies, accuracies, accuracies[:, :, 0])
+    values = torch.tensor([1.0, 9, 5, 3, 7, 6])[:, None]
+    assert [int(t) for t in grokking.turning_points(history, values)] == [3, 4]
 
 
 def test_pattern_distances_pair_by_pair():
-    p = grokking.networks(4, [0, 1], width=9, embedding=4, dtype=torch.float64)
+    p = networks(4, tiny([0, 1]))
     z = grokking.points(p, 1)[1]
     unlike, like, turned = [], [], []
     for a in range(4):
@@ -296,31 +300,24 @@ def test_pattern_distances_pair_by_pair():
     assert grokking.pattern_distances(p, bits=2)[:, 1].tolist() == pytest.approx(expected)
 
 
-def test_tied_outputs_pair_by_pair():
-    p = grokking.networks(4, [0], width=9, embedding=4, dtype=torch.float64)
-    inputs = torch.arange(0, 16, 2)
-    z, f = grokking.points(p, 1, inputs[None]), grokking.tail(p, 1)
-    y, counted, tied, every = f(z)[0], [], 0.0, 0.0
-    for i, j in torch.triu_indices(8, 8, 1).T.tolist():
-        for k in range(4):
-            bent = 1 - grokking.linearity(lambda s, k=k: f(s)[:, :, k : k + 1], z[:, [i, j]]).item()
-            counted.append(abs(y[i, k] - y[j, k]).item() < 0.5 * y.std().item())
-            tied, every = tied + bent * counted[-1], every + bent
-    expected = (np.mean(counted), tied / every)
-    assert 0.1 < expected[0] < 0.9
-    assert grokking.tied_outputs(p, inputs, width=0.5) == pytest.approx(expected)
-
-
-def test_a_folded_sheet_keeps_lengths_within_a_piece_and_shortens_across():
-    x, y = torch.rand(2, 200, 2, dtype=torch.float64) * 2 - 1
-    before, after = (x - y).norm(dim=1), (grokking.fold(x) - grokking.fold(y)).norm(dim=1)
-    assert (after <= before + 1e-12).all()
-    near = grokking.fold(x + 1e-9) - grokking.fold(x)
-    torch.testing.assert_close(near.norm(dim=1), torch.full((200,), 2**0.5 * 1e-9, dtype=torch.float64), rtol=1e-5, atol=0)
+def test_functions_have_the_pieces_slopes_and_norms_they_say():
+    f = grokking.Pieces(3, 4, outputs=2)
+    x = torch.rand(3, 40, 1, dtype=torch.float64)
+    slopes = (f(x + 1e-7) - f(x)) / 1e-7
+    expected = torch.take_along_dim(f.slopes, (x * 4).long(), 1)
+    torch.testing.assert_close(slopes, expected, rtol=0, atol=1e-5)
+    assert grokking.Pieces(2, 1).norms()[0].item() == pytest.approx(
+        (2 * grokking.Pieces(2, 1).slopes[0].norm().item()) ** 0.5
+    )
+    one, two = (grokking.Pieces(3, 4, spread=s) for s in (0.0, 2.0))
+    assert torch.equal(one.bytes(x), two.bytes(x))  # a size is no structure
+    assert not torch.allclose(one.norms(), two.norms())
+    L = [grokking.matrix(grokking.linearity(g, x, order=21), 40) for g in (one, two)]
+    torch.testing.assert_close(L[0], L[1])
 
 
 def test_splits_and_subsets():
-    train, test = grokking.split([0, 1], 50, 0.8)
+    train, test = grokking.split([0, 1], 50)
     assert train.shape == (2, 40)
     assert torch.equal(torch.cat([train, test], 1).sort(1).values, torch.arange(50).expand(2, 50))
     assert not torch.equal(train[0], train[1])
@@ -340,17 +337,17 @@ def test_splits_and_subsets():
         ({"seeds": [-1]}, "seeds"),
         ({"steps": 0}, "steps"),
         ({"modulus": 1}, "modulus"),
-        ({"share": 0.0}, "share"),
-        ({"share": float("nan")}, "share"),
-        ({"penalty": "dropout"}, "penalty"),
+        ({"straightening": -1.0}, "straightening"),
+        ({"straightening": 1.0, "pairs": 0}, "pairs"),
         ({"rate": -1.0}, "rate"),
-        ({"decay": torch.tensor([0.1, 0.2, 0.3])}, "decay"),
+        ({"decay": -0.1}, "decay"),
     ],
 )
 def test_bad_training_is_refused(bad, name):
-    good = {"task": "addition", "seeds": [0], "steps": 2, "modulus": 5, "width": 4, "embedding": 2}
+    bad = {"task": "addition"} | bad
+    push = {key: bad.pop(key) for key in ("straightening", "pairs") if key in bad}
     with pytest.raises(ValueError, match=rf"^{name}.*expected"):
-        grokking.grok(**good | bad)
+        grokking.grok(bad.pop("task"), tiny(bad.pop("seeds", [0]), bad.pop("steps", 2), **bad), **push)
 
 
 def test_bad_measurements_are_refused():
@@ -361,10 +358,9 @@ def test_bad_measurements_are_refused():
         lambda: grokking.linearity(f, x, block=0),
         lambda: grokking.linearity(f, x, order=1),
         lambda: grokking.linearity(f, x, torch.zeros(2, 0, dtype=torch.long)),
-        lambda: grokking.estimate(f, x, 1),
-        lambda: grokking.gauss_rule(22),
+        lambda: gauss_rule(22),
         lambda: grokking.subset(10, 1),
-        lambda: grokking.jacobian_features(x, x[0], x),
+        lambda: jacobian_features(x, x[0], x),
     ):
         with pytest.raises(ValueError, match="expected"):
             call()
