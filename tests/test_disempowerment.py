@@ -1,7 +1,9 @@
 import itertools
+import json
+import math
 import re
-import time
 from dataclasses import fields, replace
+from itertools import product
 from pathlib import Path
 
 import nashpy
@@ -9,18 +11,24 @@ import numpy as np
 import pytest
 import sympy
 import torch
+from conftest import SMOKE, built
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.papers import disempowerment as threat
+from lib.figures import disempowerment as drawings
+from lib.papers.disempowerment import alliance, population, sequence
+from lib.papers.disempowerment.games import agreement, halfway, narrower, pure_equilibria, uniform
+from lib.reading import claims
 
-# ---- equilibria ----------------------------------------------------------------------------------------------------------
+PAGE = (Path(__file__).parents[1] / "book/disempowerment.md").read_text(encoding="utf-8")
+
+# ---- what the games share ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("actions", [(2, 2), (3, 2), (2, 2, 2), (2, 3, 2, 2)])
 def test_pure_equilibria_agree_with_trying_every_deviation(actions):
     payoffs = torch.randint(0, 4, (20, len(actions), *actions), generator=torch.Generator().manual_seed(0)).double()
-    found = threat.pure_equilibria(payoffs)
+    found = pure_equilibria(payoffs)
     for game in range(20):
         for profile in itertools.product(*map(range, actions)):
             best = all(
@@ -31,268 +39,360 @@ def test_pure_equilibria_agree_with_trying_every_deviation(actions):
             assert found[(game, *profile)] == best
 
 
-def test_pure_and_mixed_equilibria_of_a_hundred_games_agree_with_nashpy():
-    games = threat.draw_three(4000, seed=3)
-    payoffs = threat.at_the_same_time(games)
-    pure = threat.pure_equilibria(payoffs)
+@pytest.mark.parametrize("shape", [(4, 2, 2), (4, 3, 2, 2), (0, 2, 2, 2), (4,)])
+def test_pure_equilibria_refuse_other_shapes(shape):
+    with pytest.raises(ValueError, match="payoffs"):
+        pure_equilibria(torch.zeros(shape))
+
+
+def test_a_world_is_a_part_of_every_box_and_its_games_lie_inside():
+    boxes = {"a": (2, 3), "b": (-1, 0)}
+    worlds = narrower(boxes, 300, 4, seed=1)
+    drawn = uniform(worlds, (1200, 1), seed=2)
+    for name, (low, high) in worlds.items():
+        assert low.shape == high.shape == (1200, 1)
+        assert (low.view(300, 4) == low.view(300, 4)[:, :1]).all()  # one range for all games of a world
+        assert (boxes[name][0] <= low).all()
+        assert (high <= boxes[name][1]).all()
+        assert ((low <= drawn[name]) & (drawn[name] <= high)).all()
+        assert (high - low).mean().item() == pytest.approx(1 / 3, abs=0.05)  # two uniform draws lie a third apart
+    assert not torch.equal(worlds["a"][0] - 2, worlds["b"][0] + 1)
+
+
+def test_a_world_agrees_if_unity_and_success_both_rise_and_is_silent_if_nothing_changes():
+    unity = torch.tensor([[0.0, 0, 0], [1, 1, -1], [1, 0, 0], [1, -1, 0], [-1, 0, 0]])
+    prevail = torch.tensor([[0.0, 0, 0], [1, 1, -1], [0, -1, 0], [1, 0, 0], [1, 0, 0]])
+    assert agreement(unity.flatten(), prevail.flatten(), 5).tolist() == [0, 1, -1, -1, -1]
+
+
+# ---- two people ----------------------------------------------------------------------------------------------------------
+
+
+def by_the_tree(games):
+    """Support and resistance when every pair of strategies is tried against the payoffs of the game tree."""
+    at_stake, lost, belief = games.at_stake, games.stake_now, games.efficacy
+    alone, together = belief * games.alone, belief * games.together
+    future = [-(1 - alone) * at_stake, -(1 - together) * at_stake - games.cost_support]
+    current = [[-lost] * 2, [-(1 - p) * lost - games.cost_resist for p in (alone, together)]]
+    support = resist = torch.zeros_like(lost, dtype=torch.bool)
+    for s, r in product((0, 1), (0, 1)):  # the last equilibrium found is the one that supports and resists
+        perfect = (future[s] >= future[1 - s]) & (current[r][s] >= current[1 - r][s])
+        support, resist = torch.where(perfect, bool(s), support), torch.where(perfect, bool(r), resist)
+    return support, resist
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_equilibrium_of_two_agrees_with_trying_every_strategy(seed):
+    games = alliance.draw(200_000, seed)
+    for formula, tree in zip(alliance.equilibrium(games), by_the_tree(games), strict=True):
+        assert torch.equal(formula, tree)
+
+
+def one_alliance(**values):
+    """One game, by numbers; what is not named is 0."""
+    names = (f.name for f in fields(alliance.Alliance))
+    return alliance.Alliance(**{n: torch.tensor([float(values.get(n, 0))], dtype=torch.float64) for n in names})
+
+
+def test_ties_go_to_supporting_and_resisting():
+    certain = dict.fromkeys(("awareness", "efficacy", "patience", "threat_patience"), 1)
+    game = one_alliance(**certain, alone=0.25, together=0.75, stake_now=4, stake=4, cost_support=2, cost_resist=3)
+    outcome = alliance.equilibrium(game)
+    assert [v.item() for v in (*outcome, *by_the_tree(game))] == [True] * 4
+    assert alliance.prevail(game, outcome).item() == 0.75
+
+
+def test_normal_forms_of_a_hundred_games_have_the_equilibria_that_nashpy_finds():
+    games = alliance.draw(20_000, seed=3)
+    payoffs = alliance.normal_form(games)
+    pure = pure_equilibria(payoffs)
     two = pure[:, 0, 0] & pure[:, 1, 1]
     chosen = torch.cat([two.nonzero()[:50, 0], (~two).nonzero()[:50, 0]])
     assert len(chosen) == 100
-    sigma = games.at_stake * (games.together - games.alone) / games.cost_support
-    joins = (games.cost_resist / games.stake_now - games.alone) / (games.together - games.alone)
+    gain = games.efficacy * (games.together - games.alone)
+    joins = (games.cost_resist / games.stake_now - games.efficacy * games.alone) / gain
     for g in chosen.tolist():
-        C, F = payoffs[g].numpy()
-        found = list(nashpy.Game(C, F).support_enumeration(non_degenerate=True))
+        found = list(nashpy.Game(*payoffs[g].numpy()).support_enumeration(non_degenerate=True))
         both_pure = {(int(a.argmax()), int(b.argmax())) for a, b in found if max(a) > 1 - 1e-9 and max(b) > 1 - 1e-9}
         assert both_pure == set(map(tuple, pure[g].nonzero().tolist()))
         mixed = [(a[1], b[1]) for a, b in found if max(a) < 1 - 1e-9]
         assert len(mixed) == int(two[g])
-        if mixed:  # C resists with probability 1/Σ, F supports with (k/L_C - p0)/(p1 - p0)
-            assert mixed[0] == pytest.approx((1 / sigma[g].item(), joins[g].item()), rel=1e-6)
-
-
-@pytest.mark.parametrize("shape", [(4, 2, 2), (4, 3, 2, 2), (0, 2, 2, 2), (4,)])
-def test_pure_equilibria_refuse_other_shapes(shape):
-    with pytest.raises(ValueError, match="payoffs"):
-        threat.pure_equilibria(torch.zeros(shape))
-
-
-# ---- three players -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("seed", [0, 1])
-def test_closed_form_agrees_with_the_tree(seed):
-    games = threat.draw_three(200_000, seed)
-    for formula, tree in zip(threat.one_after_the_other(games), threat.tree_three(games), strict=True):
-        assert torch.equal(formula, tree)
-
-
-def test_ties_go_to_supporting_and_resisting():
-    one = {"stake_now": 4, "stake_later": 4, "belief": 1, "delay": 0, "repel": 0, "patience": 1, "threat_patience": 1}
-    game = threat.Three(
-        **{f.name: torch.tensor([float(one.get(f.name, 0))], dtype=torch.float64) for f in fields(threat.Three)}
-    )
-    game = replace(game, alone=game.alone + 0.25, together=game.alone + 0.75, cost_support=game.alone + 2)
-    game = replace(game, cost_resist=game.alone * 0 + 3)
-    for outcome in (threat.one_after_the_other(game), threat.tree_three(game)):
-        assert [v.item() for v in outcome] == [True, True, 0.75]
+        if mixed:  # each is as likely to act as leaves the other indifferent
+            resists = games.cost_support[g] / (games.at_stake * gain)[g]
+            assert mixed[0] == pytest.approx((resists.item(), joins[g].item()), rel=1e-6)
 
 
 @pytest.mark.parametrize(
     ("name", "change", "up"),
     [
-        ("belief", lambda v, u: v + (1 - v) * u, True),
+        ("awareness", lambda v, u: v + (1 - v) * u, True),
         ("patience", lambda v, u: v + (1 - v) * u, True),
         ("together", lambda v, u: v + (1 - v) * u, True),
-        ("stake_later", lambda v, u: v * (1 + u), True),
+        ("stake", lambda v, u: v * (1 + u), True),
         ("delay", lambda v, u: v * u, True),
         ("repel", lambda v, u: v + (1 - v) * u, False),
         ("cost_support", lambda v, u: v * (1 + u), False),
         ("alone", lambda v, u: v * u, True),
     ],
 )
-def test_each_factor_moves_support_one_way_only(name, change, up):
-    games = threat.draw_three(50_000, seed=4)
+def test_each_factor_but_efficacy_moves_unity_one_way_only(name, change, up):
+    games = alliance.draw(50_000, seed=4)
     u = torch.rand(50_000, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
-    other = replace(games, **{name: change(getattr(games, name), u)})
-    gained, lost = threat.moved(threat.one_after_the_other(games).support, threat.one_after_the_other(other).support)
-    assert (gained > 0, lost > 0) == (up, not up)
+    unity, _ = alliance.gains(games, replace(games, **{name: change(getattr(games, name), u)}))
+    assert ((unity > 0).any(), (unity < 0).any()) == (up, not up)
 
 
-def test_the_threat_never_gains_by_dividing_the_united_nor_by_reassuring_the_divided():
-    games = threat.draw_three(100_000, seed=6)
-    united = threat.regimes(threat.one_after_the_other(games)) == threat.REGIMES.index("united")
-    sequence, once = threat.threat_values(games)
-    assert not (sequence > once)[united].any()
-    price = threat.reassurance(games)
-    assert (price[~united] == 0).all()
-    assert (price[united] > 0).all()
+def test_efficacy_unites_as_long_as_the_lonely_defence_is_no_better_than_even():
+    games = alliance.draw(100_000, seed=6)
+    unity, prevail = alliance.gains(games, replace(games, efficacy=halfway(games.efficacy)))
+    assert (unity[games.repel <= 0.5] >= 0).all()  # efficacy (1 - efficacy repel) rises up to efficacy = 1 / (2 repel)
+    assert (unity[games.repel > 0.5] < 0).any()
+    assert (prevail[unity >= 0] >= 0).all()
 
 
-def test_the_plane_covers_every_pair_of_chances():
-    values = {f.name: 0.5 for f in fields(threat.Three) if f.name not in ("alone", "together")}
-    games = threat.plane(5, **values)
-    assert games.alone.view(5, 5)[4].tolist() == [0, 0.25, 0.5, 0.75, 1]
-    assert games.together.view(5, 5)[:, 0].tolist() == [0, 0.25, 0.5, 0.75, 1]
-
-
-@given(st.floats(0, 1), st.floats(0.1, 10))
-def test_raising_odds_multiplies_them(chance, factor):
-    raised = threat.raise_odds(chance, factor)
-    assert raised * (1 - chance) == pytest.approx(factor * chance * (1 - raised), abs=1e-9)
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.floats(0.1, 20), st.floats(0.05, 8), st.floats(0.1, 2), st.floats(0.05, 2))
-def test_best_effort_is_the_best_of_many(benefit, strength, cost, others):
-    effort = torch.linspace(0, 40, 40_001, dtype=torch.float64)  # the best lies below sqrt(20 * 8 / 0.1) = 40
-    value = benefit * (others + effort) / (others + effort + strength) - cost * effort
-    best = threat.best_effort(*torch.tensor([benefit, strength, cost, others], dtype=torch.float64))
-    assert best.item() == pytest.approx(effort[value.argmax()].item(), abs=2e-3)
-
-
-def test_best_effort_turns_where_the_formula_says():
-    A, B, c, w, s = sympy.symbols("A B c w s", positive=True)
-    effort = sympy.sqrt(A * B / c) - A - w
-    assert sympy.simplify(sympy.diff(B * (w + s) / (w + s + A) - c * s, s).subs(s, effort)) == 0
-    assert sympy.solve(sympy.diff(effort, A), A) == [B / (4 * c)]
-    assert sympy.simplify(sympy.diff(effort, A, 2)).is_negative
+def test_what_the_threat_takes_from_two_is_what_it_takes_when_they_play_at_random():
+    games = alliance.draw(2000, seed=7)
+    taken = alliance.takings(games)
+    u = torch.rand(2, 2000, 4000, dtype=torch.float64, generator=torch.Generator().manual_seed(8))
+    p = alliance.prevail(games, alliance.equilibrium(games))
+    later = games.stake * games.threat_patience**games.delay
+    beaten = (u[0] > p[:, None]).double()
+    turn = beaten * (games.stake_now[:, None] + (u[1] > games.repel[:, None]) * later[:, None])
+    whole = games.stake_now + games.stake
+    np.testing.assert_allclose(taken["in_turn"], turn.mean(1) / whole, atol=5 * 0.5 / 4000**0.5)
+    sure = one_alliance(efficacy=1, together=1, stake_now=1, stake=1, cost_resist=0.5)
+    assert alliance.takings(sure)["at_once"].item() == 0  # together they cannot lose
+    assert alliance.takings(replace(sure, cost_support=sure.stake * 2))["at_once"].item() == 1  # alone they cannot win
 
 
 # ---- groups --------------------------------------------------------------------------------------------------------------
 
 
-def one_game(games, g):
-    names = ("stake", "cost", "patience", "belief", "strength")
-    return *(getattr(games, name)[g].tolist() for name in names), games.steepness[g, 0].item()
+def plain_sequence(stake, cost, patience, awareness, efficacy, strength, steepness, delay):
+    """`sequence.equilibrium` for one game in plain Python, enumerating profiles: lists of n numbers, then two numbers.
+
+    Returns the supporters of each stage (a list of sets) and the losses of each (a list of n + 1 lists).
+    """
+    n = len(stake)
+    losses, supporters = [[0.0] * n], []
+
+    def win(fighters, t):
+        return 1 / (1 + (strength[t] / fighters) ** steepness)
+
+    for t in reversed(range(n)):
+        D = {j: patience[j] ** delay * awareness[j] * losses[0][j] for j in range(t + 1, n)}
+        stable = []
+        for profile in product((0, 1), repeat=len(D)):
+            helpers = {j for j, s in zip(D, profile, strict=True) if s}
+            R = 1 + len(helpers)
+            if all(efficacy[j] * (win(R, t) - win(R - 1, t)) * D[j] >= cost[j] for j in helpers) and all(
+                efficacy[j] * (win(R + 1, t) - win(R, t)) * D[j] < cost[j] for j in D if j not in helpers
+            ):
+                stable.append((len(helpers), sum(efficacy[j] * D[j] / cost[j] for j in helpers), helpers))
+        helpers = max(stable, key=lambda found: found[:2])[2]
+        lose = [1 - e * win(1 + len(helpers), t) for e in efficacy]
+        row = [lose[j] * D[j] + cost[j] * (j in helpers) if j > t else lose[j] * stake[j] * (j == t) for j in range(n)]
+        losses.insert(0, row)
+        supporters.insert(0, helpers)
+    return supporters, losses
+
+
+def eager(count, groups, seed, alike):
+    """Random games in which helping is often about worth its cost."""
+    boxes = sequence.BOXES | {"awareness": (0.5, 1), "efficacy": (0.5, 1), "patience": (0.5, 1), "delay": (0, 2)}
+    return sequence.draw(count, groups, seed, boxes, alike=alike)
 
 
 @pytest.mark.parametrize(("groups", "alike"), [(1, True), (2, False), (4, True), (5, False)])
-def test_attack_in_order_agrees_with_the_plain_reference(groups, alike):
-    games = threat.draw_groups(60, groups, seed=7, alike=alike)
-    play = threat.attack_in_order(games)
+def test_the_equilibrium_of_groups_agrees_with_the_plain_reference(groups, alike):
+    games = eager(60, groups, 7, alike)
+    plan = sequence.equilibrium(games)
+    names = ("stake", "cost", "patience", "awareness", "efficacy", "strength")
     for g in range(60):
-        supporters, losses = threat.plain_attack_in_order(*one_game(games, g))
-        assert [set(row.nonzero()[:, 0].tolist()) for row in play.support[g]] == supporters
-        np.testing.assert_allclose(play.losses[g], losses, rtol=1e-12)
+        values = (
+            *(getattr(games, name)[g].tolist() for name in names),
+            games.steepness[g, 0].item(),
+            games.delay[g, 0].item(),
+        )
+        supporters, losses = plain_sequence(*values)
+        assert [set(row.nonzero()[:, 0].tolist()) for row in plan.support[g]] == supporters
+        np.testing.assert_allclose(plan.losses[g], losses, rtol=1e-12)
+    assert groups == 1 or plan.support.any()
+
+
+def stage_payoffs(games, losses, stage):
+    """A stage in normal form: payoffs (games, helpers, 2, …, 2) of the later groups, each abstaining or supporting, when
+    `losses` (games, stages + 1, groups) is what follows."""
+    G, n = games.stake.shape
+    m = n - 1 - stage
+    profiles = torch.tensor(list(product((0.0, 1.0), repeat=m)), dtype=torch.float64)
+    win = sequence.chance(1 + profiles.sum(1), games.strength[:, stage, None], games.steepness)
+    lose = 1 - games.efficacy[:, stage + 1 :, None] * win[:, None]
+    D = (games.discount * losses[:, stage + 1])[:, stage + 1 :]
+    payoffs = -lose * D[:, :, None] - games.cost[:, stage + 1 :, None] * profiles.T
+    return payoffs.view(G, m, *[2] * m)
 
 
 @pytest.mark.parametrize("alike", [True, False])
 def test_sorting_finds_the_largest_and_the_smallest_equilibrium_of_every_stage(alike):
-    games = threat.draw_groups(20_000, 5, seed=8, alike=alike)
+    games = eager(20_000, 5, 8, alike)
     several = 0
     for most in (True, False):
-        play = threat.attack_in_order(games, most)
-        stable, low, high = threat.enumerated_sizes(games, play)
-        size = torch.stack([play.support[:, t].sum(1) for t in range(4)], 1)
-        assert stable.all()
-        assert torch.equal(size, high if most else low)
-        several += (low < high).sum()
+        plan = sequence.equilibrium(games, most)
+        for t in range(4):
+            m = 4 - t
+            found = pure_equilibria(stage_payoffs(games, plan.losses, t)).flatten(1)
+            helps = plan.support[:, t, t + 1 :]
+            assert found.gather(1, (helps * 2 ** torch.arange(m - 1, -1, -1)).sum(1, keepdim=True)).all()
+            size = torch.tensor([sum(p) for p in product((0, 1), repeat=m)])
+            fewest, largest = torch.where(found, size, m + 1).amin(1), torch.where(found, size, -1).amax(1)
+            assert torch.equal(helps.sum(1), largest if most else fewest)
+            several += (fewest < largest).sum()
     assert several > 0
 
 
-def test_members_equal_single_games():
-    games = threat.draw_groups(7, 5, seed=9, alike=False)
-    play = threat.attack_in_order(games)
+def test_a_batch_equals_single_games():
+    games = eager(7, 5, 9, alike=False)
+    plan = sequence.equilibrium(games)
     for g in range(7):
-        single = threat.Groups(*(getattr(games, f.name)[g : g + 1] for f in fields(games)))
-        alone = threat.attack_in_order(single)
-        assert torch.equal(alone.support[0], play.support[g])
-        assert torch.equal(alone.losses[0], play.losses[g])
+        single = sequence.SequentialAttack(*(getattr(games, f.name)[g : g + 1] for f in fields(games)))
+        alone = sequence.equilibrium(single)
+        assert torch.equal(alone.support[0], plan.support[g])
+        assert torch.equal(alone.losses[0], plan.losses[g])
 
 
-def test_groups_lost_agree_with_playing_the_game_at_random():
-    games = threat.draw_groups(1, 4, seed=10, alike=False)
-    support = threat.attack_in_order(games).support
-    win = threat.chance(1 + support.sum(2), games.strength, games.steepness)[0]
-    u = torch.rand(2, 200_000, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(11))
-    beaten = (u[0] > win).long()
-    comes = torch.cat([torch.ones(200_000, 1), (u[1] < games.belief[0])[:, 1:]], 1).long()
-    lost = (beaten * comes).cumprod(1).sum(1).double()
-    assert threat.groups_lost(games, support).item() == pytest.approx(
-        lost.mean().item(), abs=4 * lost.std().item() / 200_000**0.5
-    )
+def test_losses_agree_with_playing_the_game_at_random():
+    games = eager(1, 4, 10, alike=False)
+    support = sequence.equilibrium(games).support
+    win = sequence.chance(1 + support.sum(2), games.strength, games.steepness)[0]
+    u = torch.rand(400_000, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(11))
+    taken = (u > win).double().cumprod(1)
+    assert sequence.saved(games, support).item() == pytest.approx(1 - taken.mean().item(), abs=0.003)
+    comes = torch.cat([torch.ones(400_000, 1), taken[:, :-1]], 1)
+    losses = (taken * games.stake + comes.double() @ support[0].double() * games.cost).mean(0)
+    np.testing.assert_allclose(sequence.true_losses(games, support)[0], losses, atol=0.05)
+    discount = games.threat_patience ** (games.delay * torch.arange(4))
+    takings = sequence.takings(games, support)
+    assert takings["in_turn"].item() == pytest.approx((taken * discount).mean().item(), abs=0.003)
+    together = games.strength[0, 0].item() ** games.steepness.item()
+    assert takings["at_once"].item() == pytest.approx(together / (together + 4 ** games.steepness.item()))
+
+
+def test_unity_counts_the_help_that_is_given():
+    games = eager(3, 4, 12, alike=True)
+    everyone = sequence.united(games)
+    assert everyone.sum((1, 2)).tolist() == [6] * 3
+    assert not everyone.tril().any()
+    assert sequence.unity(everyone).tolist() == [1] * 3
+    assert sequence.unity(everyone & (torch.arange(4)[:, None] == 0)).tolist() == [0.5] * 3
 
 
 def test_the_best_order_is_at_least_as_good_for_the_threat_as_any_other():
-    games = threat.draw_groups(50, 4, seed=12, alike=False)
-    order, taken = threat.best_orders(games)
-    assert (taken.diff(dim=1) <= 1e-12).all()
+    games = eager(50, 4, 12, alike=False)
+    order, lost = sequence.best_orders(games)
+    assert (lost.diff(dim=1) <= 1e-12).all()
+    assert (lost[:, 0] > lost[:, 2]).any()
     turned = games.order(order)
-    certain = replace(turned, belief=torch.ones_like(turned.belief))
-    assert torch.equal(threat.groups_lost(certain, threat.attack_in_order(turned).support), taken[:, 0])
+    assert torch.equal(1 - sequence.saved(turned, sequence.equilibrium(turned).support), lost[:, 0])
     assert torch.equal(games.order([3, 2, 1, 0]).cost, games.cost.flip(1))
 
 
-def test_the_kernel_is_far_faster_than_the_loop():
-    games = threat.draw_groups(20_000, 5, seed=13)
-    start = time.process_time()
-    threat.attack_in_order(games)
-    batched = (time.process_time() - start) / 20_000
-    start = time.process_time()
-    for g in range(40):
-        threat.plain_attack_in_order(*one_game(games, g))
-    assert (time.process_time() - start) / 40 > 25 * batched
+def test_effort_turns_at_a_quarter_of_what_is_at_stake_over_the_cost():
+    A, B, c, s = sympy.symbols("A B c s", positive=True)
+    effort = sympy.sqrt(A * B / c) - 1 - A
+    assert sympy.simplify(sympy.diff(B * (1 + s) / (1 + s + A) - c * s, s).subs(s, effort)) == 0
+    assert sympy.solve(sympy.diff(effort, A), A) == [B / (4 * c)]
+    assert sympy.simplify(sympy.diff(effort, A, 2)).is_negative
+    games = eager(5, 3, 13, alike=True)
+    plan = sequence.equilibrium(games)
+    benefit = (games.efficacy * games.patience**games.delay * games.awareness * plan.losses[:, 1])[:, 1]
+    np.testing.assert_allclose(sequence.turning_strength(games, plan), benefit / games.cost[:, 0] / 4)
 
 
-# ---- the population ------------------------------------------------------------------------------------------------------
+def test_a_lone_helper_is_ready_when_helping_is_worth_its_cost():
+    games = eager(5000, 2, 14, alike=False)
+    helps = sequence.equilibrium(games).support[:, 0, 1]
+    assert torch.equal(helps, sequence.readiness(games) >= 1)
+    pairs = alliance.draw(5000, 15)
+    assert torch.equal(alliance.equilibrium(pairs).support, alliance.readiness(pairs) >= 1)
+
+
+# ---- a public ------------------------------------------------------------------------------------------------------------
+
+BASE = {"patience": 0.8, "awareness": 0.7, "spread": 4.0, "stake": 4.0, "core": 0.1, "half": 0.3, "noise": 0.24}
+
+
+def public(**values):
+    return population.Population(**BASE | values)
 
 
 @pytest.mark.parametrize(("patience", "awareness", "spread"), [(0.8, 0.7, 4.0), (0.5, 0.3, 8.0), (1.0, 0.95, 0.01)])
 def test_response_agrees_with_a_sum_over_people(patience, awareness, spread):
-    z = np.array([0.02, 0.3, 0.6, 2.0])
+    one = public(patience=patience, awareness=awareness, spread=spread)
+    z = np.array([1e-5, 0.08, 1.2, 2.4, 8.0])
     tau, q = np.meshgrid((np.arange(800) + 0.5) / 800 * spread, (np.arange(800) + 0.5) / 800)
-    low, high = threat.awareness_range(awareness)
+    low, high = one.awareness_range
     worth = z[:, None, None] * patience**tau * (low + (high - low) * q)
-    expected = 1 / (1 + np.exp(-(worth - threat.COST) / threat.NOISE))
-    np.testing.assert_allclose(threat.response(z, patience, awareness, spread), expected.mean((1, 2)), rtol=2e-5)
+    expected = 1 / (1 + np.exp(-(worth - 1) / 0.24))
+    np.testing.assert_allclose(one.response(z), expected.mean((1, 2)), rtol=2e-5)
 
 
-def test_a_grid_of_populations_equals_each_alone():
+def test_response_stays_true_where_hardly_anything_is_at_stake():
+    one = public(patience=1e-3, spread=8.0)
+    assert one.response(np.array([1e-5]))[0] == pytest.approx(1 / (1 + np.exp(1 / 0.24)), rel=1e-4)
+
+
+def test_a_batch_of_publics_equals_each_alone():
     deltas, aware = np.array([0.6, 0.9]), np.array([0.3, 0.5, 0.8])
-    together = threat.window(deltas[:, None], aware[None], 4.0)
-    states = threat.rest(0.9, deltas[:, None], aware[None], 4.0)
+    together = public(patience=deltas[:, None], awareness=aware[None])
     for i, j in np.ndindex(2, 3):
-        np.testing.assert_allclose([w[i, j] for w in together], threat.window(deltas[i], aware[j], 4.0))
-        np.testing.assert_allclose([x[i, j] for x in states], threat.rest(0.9, deltas[i], aware[j], 4.0))
+        alone = public(patience=deltas[i], awareness=aware[j])
+        np.testing.assert_allclose(together.stable(0.9)[:, i, j], alone.stable(0.9))
+        np.testing.assert_allclose(together.equilibria[1][i, j], alone.equilibria[1])
 
 
-@pytest.mark.parametrize("efficacy", [0.5, 0.75, 1.1])
-def test_rest_is_where_iteration_ends(efficacy):
-    for end, start in zip(threat.rest(efficacy, 0.8, 0.7, 4.0), (0.0, 1.0), strict=True):
+@pytest.mark.parametrize("efficacy", [0.5, 0.75, 0.95])
+def test_the_stable_equilibria_are_where_iteration_ends(efficacy):
+    one = public()
+    for end, start in zip(one.stable(efficacy), (0.0, 1.0), strict=True):
         x = np.array([start])
         for _ in range(80):
-            x = threat.response(efficacy * threat.power(x), 0.8, 0.7, 4.0)
-        assert end == pytest.approx(x[0], abs=2e-4)
+            x = one.response(one.stake * efficacy * one.win(x))
+        assert end == pytest.approx(x[0], abs=3e-4)
 
 
-def test_the_window_and_how_it_moves():
-    assert threat.window(0.8, 0.7, 4.0) == pytest.approx((0.68, 0.83), abs=0.03)
-    for axis, sign in (("patience", -1), ("awareness", -1), ("spread", 1)):
-        base = {"patience": 0.8, "awareness": 0.7, "spread": 4.0}
-        for edge in threat.window(**base | {axis: base[axis] * np.linspace(0.7, 1.2, 6)}):
-            assert (np.sign(np.diff(edge)) == sign).all()
-
-
-def test_no_window_where_efforts_hardly_feed_on_each_other(monkeypatch):
-    monkeypatch.setattr(threat, "CORE", 0.9)
-    assert np.isnan(threat.window(0.8, 0.7, 4.0)).all()
-    with pytest.raises(ValueError, match="two stable states"):
-        threat.equal_areas(0.8, 0.7, 4.0)
-
-
-def test_many_people_behave_as_the_curve():
-    crowd = threat.thresholds(4, 100_000, 0.8, 0.7, 4.0, seed=14)
-    for start, state in zip((0.0, 1.0), threat.rest(0.75, 0.8, 0.7, 4.0), strict=True):
-        found = threat.follow(crowd, [0.75], start)[0]
-        assert found.mean().item() == pytest.approx(float(state), abs=0.01)
-    path = threat.follow(crowd, [0.9, 0.75, 0.5, 0.75, 0.9], 1.0).mean(1)
+def test_many_people_behave_as_the_curve_and_remember():
+    one = public()
+    crowd = population.people(one, 4, 100_000, seed=14)
+    least, greatest = one.stable(0.75)
+    assert greatest > 0.5 > 0.1 > least  # two equilibria
+    for start, state in ((0.0, least), (1.0, greatest)):
+        assert population.follow(one, crowd, [0.75], start)[0].mean().item() == pytest.approx(state, abs=0.01)
+    path = population.follow(one, crowd, [0.9, 0.75, 0.5, 0.75, 0.9], 1.0).mean(1)
     assert path[1] > 0.5 > 0.1 > path[3]  # the same efficacy, another history
     assert abs(path[4] - path[0]) < 0.01
 
 
-def test_rollout_value_at_its_limits():
-    paces = np.array([1e-6, 1.0])
-    value = threat.rollout_value(paces, np.array([0.3, 0.3]), 0.5)
-    assert value[0] == pytest.approx(1 - threat.power(0.3), rel=1e-5)
-    assert value[1] == pytest.approx((1 - threat.power(0.3)) * (1 - np.exp(-0.5)) / 0.5)
+def test_what_the_threat_takes_from_a_public():
+    one = public(spread=np.array([2.0]))
+    taken = population.takings(one, np.array([0.9]), np.array([0.9]))
+    times = (np.arange(10_000) + 0.5) / 10_000 * 2
+    lose = 1 - one.win(one.stable(0.9)[1])
+    assert taken["in_turn"].item() == pytest.approx((lose * (0.9**times).mean()).item(), rel=1e-6)
+    sudden = public(spread=0.01, awareness=1 - 1e-6).stable(0.9)[1]
+    assert taken["at_once"].item() == pytest.approx(1 - one.win(sudden).item(), rel=1e-4)
 
 
-def test_private_doubt_leaves_one_state_near_equal_areas():
-    grid = np.linspace(0, 1.6, 401)
-    least, greatest = (threat.private_beliefs(0.02, grid, 0.8, 0.7, 4.0, start) for start in (0, 1))
-    inside = (grid > 0.2) & (grid < 1.2)
-    np.testing.assert_allclose(least[inside], greatest[inside], atol=1e-6)
-    step = np.interp(0.3, least[inside], grid[inside])
-    assert step == pytest.approx(threat.equal_areas(0.8, 0.7, 4.0), abs=0.03)
-
-
-def test_equal_areas_reduces_to_the_known_threshold_for_equal_people(monkeypatch):
-    """Equal people with cost c: the threshold of the global game is c divided by the mean of P over x in [0, 1]."""
-    monkeypatch.setattr(threat, "NOISE", 0.004)
-    monkeypatch.setattr(threat, "awareness_range", lambda q: (q - 1e-3, q + 1e-3))
-    mean = threat.power(np.linspace(0, 1, 100_001)).mean()
-    assert threat.equal_areas(1.0, 0.9, 0.01) == pytest.approx(threat.COST / 0.9 / mean, rel=0.01)
+def test_hope_is_a_threat_believed_weaker_in_every_game():
+    games = eager(20, 3, 16, alike=False)
+    np.testing.assert_allclose(sequence.hopeful(games).strength, 0.7 * games.strength)
+    pairs = alliance.draw(20, 17)
+    odds = [
+        getattr(g, n) / (1 - getattr(g, n)) for n in ("alone", "together", "repel") for g in (pairs, alliance.hopeful(pairs))
+    ]
+    for true, believed in zip(odds[::2], odds[1::2], strict=True):
+        np.testing.assert_allclose(believed, true / 0.7)
+    assert population.hopeful(public()).win(0.2) > public().win(0.2)
 
 
 # ---- bad input -----------------------------------------------------------------------------------------------------------
@@ -301,18 +401,19 @@ def test_equal_areas_reduces_to_the_known_threshold_for_equal_people(monkeypatch
 @pytest.mark.parametrize(
     ("name", "call"),
     [
-        ("count", lambda: threat.draw_three(0)),
-        ("seed", lambda: threat.draw_three(5, seed=-1)),
-        ("groups", lambda: threat.draw_groups(5, 0)),
-        ("size", lambda: threat.plane(1)),
-        ("patience", lambda: threat.window(0.0, 0.7, 4.0)),
-        ("awareness", lambda: threat.window(0.8, 1.0, 4.0)),
-        ("spread", lambda: threat.window(0.8, 0.7, np.array([1.0, np.nan]))),
-        ("efficacy", lambda: threat.rest(-1.0, 0.8, 0.7, 4.0)),
-        ("efficacy", lambda: threat.rest(100.0, 0.8, 0.7, 4.0)),
-        ("people", lambda: threat.thresholds(2, 0, 0.8, 0.7, 4.0)),
-        ("rate", lambda: threat.rollout_value(np.ones(2), np.ones(2), 0.0)),
-        ("doubt", lambda: threat.private_beliefs(0.001, np.linspace(0, 1, 11), 0.8, 0.7, 4.0, 0)),
+        ("count", lambda: alliance.draw(0)),
+        ("seed", lambda: alliance.draw(5, seed=-1)),
+        ("groups", lambda: sequence.draw(5, 0)),
+        ("worlds", lambda: narrower(alliance.BOXES, 0, 5, 0)),
+        ("games", lambda: narrower(alliance.BOXES, 5, 0, 0)),
+        ("patience", lambda: public(patience=0.0)),
+        ("awareness", lambda: public(awareness=1.0)),
+        ("spread", lambda: public(spread=np.array([1.0, np.nan]))),
+        ("efficacy", lambda: public().stable(-1.0)),
+        ("efficacy", lambda: public().stable(100.0)),
+        ("count", lambda: population.draw(0)),
+        ("count", lambda: population.people(public(), 2, 0)),
+        ("populations", lambda: population.people(public(), 0, 2)),
     ],
 )
 def test_bad_values_are_named(name, call):
@@ -324,29 +425,63 @@ def test_bad_values_are_named(name, call):
     ("name", "change"),
     [
         ("alone", lambda v: v + 2),
-        ("belief", lambda v: v - 2),
+        ("awareness", lambda v: v - 2),
         ("delay", lambda v: v * float("nan")),
         ("repel", lambda v: v[:2]),
         ("patience", lambda v: v.long()),
         ("together", lambda v: v * 0),
     ],
 )
-def test_three_refuses_bad_fields(name, change):
-    games = threat.draw_three(5)
+def test_an_alliance_refuses_bad_fields(name, change):
+    games = alliance.draw(5)
     with pytest.raises(ValueError, match="alone" if name == "together" else name):
         replace(games, **{name: change(getattr(games, name))})
 
 
-def test_groups_refuse_bad_fields():
-    games = threat.draw_groups(5, 3)
-    for name, value in (("cost", games.cost * 0), ("belief", games.belief + 1), ("strength", games.strength[:, :2])):
+def test_a_sequential_attack_refuses_bad_fields():
+    games = sequence.draw(5, 3)
+    for name, value in (("cost", games.cost * 0), ("awareness", games.awareness + 1), ("strength", games.strength[:, :2])):
         with pytest.raises(ValueError, match=name):
             replace(games, **{name: value})
 
 
-def test_the_listing_for_jupyter_calls_what_the_chapter_defines():
-    page = (Path(__file__).parents[1] / "book" / "disempowerment.md").read_text(encoding="utf-8")
-    listing = re.search(r"```python\n(.*?)```", page, re.S)[1]
-    knobs = set(re.findall(r"(\w+)=\(", listing))
-    defined = re.search(r"def fold\((.*?)\):", page)[1]
-    assert knobs == {argument.split("=")[0].strip() for argument in defined.split(",")} - {"ax"}
+# ---- the page ------------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(0.01, 1), st.floats(0.01, 1), st.floats(0.01, 1))
+def test_the_drawn_sum_is_the_one_that_the_game_decides_by(awareness, patience, efficacy):
+    beliefs = {"awareness": awareness, "patience": patience, "efficacy": efficacy}
+    lawyer = one_alliance(
+        **beliefs,
+        alone=0.2,
+        together=0.2 + drawings.DIFFERENCE,
+        stake=drawings.STAKE,
+        delay=drawings.DELAY,
+        repel=drawings.REPEL,
+        cost_support=drawings.COST,
+    )
+    saves = drawings.STAKE * math.prod(drawings.ledger_factors(**beliefs).values())
+    assert saves / drawings.COST == pytest.approx(alliance.readiness(lawyer).item())
+
+
+def test_what_the_abstract_is_said_to_be_judged_by_is_all_that_is_not_ours():
+    rows = claims.read(built(SMOKE / "disempowerment.ipynb"))
+    listed = re.findall(r'^- ".*" → (.*)$', PAGE, re.M)
+    named = {name for where in listed if not where.startswith("not judged: ") for name in where.split(", ")}
+    assert named == {row["id"].removeprefix("disempowerment/") for row in rows if row["origin"] != "ours"}
+
+
+def test_the_page_says_of_every_claim_that_it_is_about_a_reconstruction():
+    for row in claims.read(built(SMOKE / "disempowerment.ipynb")):
+        assert row["origin"] in ("implied", "ours")
+        assert row["origin"] == "ours" or row["source"].endswith("the game is ours")
+    cells = json.loads(built(SMOKE / "disempowerment.ipynb").read_text())["cells"]
+    drawn = [
+        "".join(out["data"]["text/html"])
+        for c in cells
+        for out in c.get("outputs", [])
+        if "text/html" in out.get("data", {})
+    ]
+    plots = [text for text in drawn if 'class="plot"' in text]
+    assert len(plots) == 7

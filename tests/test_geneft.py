@@ -7,12 +7,14 @@ from itertools import combinations, permutations, product
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lib.kernels.optimisers import SGD, Adam
 from lib.papers import geneft
-from lib.papers.geneft import RELATIONS, SGD, Adam
-from lib.papers.geneft.autoencoder import per_parameter
+from lib.papers.geneft import RELATIONS
+from lib.papers.geneft.autoencoder import YES, per_parameter
 from lib.papers.geneft.inference import _components, _flips
 
 MOD3, MOD5, GREATER, BIPARTITE = RELATIONS
@@ -59,9 +61,9 @@ def test_more_pairs_keep_the_old_ones():
     assert not (few & ~many).any()
 
 
-@pytest.mark.parametrize(("y", "where"), [([0.1, 0.8, 1.0], 1.5), ([0.95, 1, 1], 0.0), ([0, 0.1, 0.2], math.nan)])
-def test_crossing(y, where):
-    assert geneft.crossing([0, 1, 2], y) == pytest.approx(where, nan_ok=True)
+def test_crossings():
+    found = geneft.crossings([0, 1, 2], [[[0.1, 0.8, 1.0], [0.95, 1, 1]], [[0, 0.1, 0.2], [0.9, 0.2, 1.0]]])
+    assert found.flatten().tolist() == pytest.approx([1.5, 0.0, math.nan, 0.0], nan_ok=True)
 
 
 # ---- exact inference -------------------------------------------------------------------------------------------------
@@ -152,15 +154,51 @@ def test_general_law(d, k):
     assert (reached - geneft.final_distance(geneft.conserved(A, r, 0.4, 1.0), 1.0)).abs().median() < 2e-3
 
 
-def test_flock_law():
-    ratio, others = np.array([10.0, 1.0, 0.25]), np.array([1, 5, 20])
-    assert geneft.flock(3000, ratio, others, 0, 300).numpy() == pytest.approx(
-        geneft.flock_probability(ratio, others, 2**0.5), abs=0.025
-    )
-    assert geneft.flock_probability(ratio, 1, 2**0.5) == pytest.approx(geneft.collision_probability(ratio, spread=2**0.5))
-
-
 # ---- the trainer -----------------------------------------------------------------------------------------------------
+
+
+def train_one_by_one(problem, encoder_rate, decoder_rate, steps, optimiser=torch.optim.Adam, every=50):
+    """The plain reference of `train_graph_autoencoder`: a loop over members, autograd, torch.optim.
+
+    Rates are (members,) each. Returns the accuracies (S, 2, members).
+    """
+    networks = [(E, [(W[k], b[k]) for W, b in layers]) for Es, layers in problem.unpack() for k, E in enumerate(Es)]
+    histories = []
+    for m, (start, layers) in enumerate(networks):
+        E = torch.nn.Parameter(start.clone())
+        linear = []
+        for W, b in layers:
+            linear.append(torch.nn.Linear(*W.T.shape, dtype=W.dtype))
+            linear[-1].weight.data, linear[-1].bias.data = W.clone(), b.clone()
+        pieces = [piece for each in linear for piece in (each, torch.nn.Tanh())]
+        decoder = torch.nn.Sequential(*pieces[:-1])
+        steer = optimiser(
+            [
+                {"params": [E], "lr": float(encoder_rate[m])},
+                {"params": decoder.parameters(), "lr": float(decoder_rate[m])},
+            ]
+        )
+        i, j = problem.seen[m].nonzero(as_tuple=True)
+        y = problem.labels[m].to(E.dtype)
+        rows, cols = torch.ones_like(y).nonzero(as_tuple=True)
+        history = []
+
+        def say(i, j, E=E, decoder=decoder):
+            a, b = E[i], E[j]
+            x = torch.cat([a, b], 1) if problem.mode == "concatenation" else a - b
+            return decoder(x.square() if problem.mode == "squared difference" else x)[:, 0]
+
+        for step in range(steps + 1):
+            if step % every == 0 or step == steps:
+                right = (say(rows, cols).view_as(y) > YES[problem.loss]) == problem.labels[m]
+                history.append([right[part].double().mean().item() for part in (problem.seen[m], ~problem.seen[m])])
+            steer.zero_grad()
+            f, t = say(i, j), y[i, j]
+            loss = F.mse_loss(f, t) if problem.loss == "mse" else F.binary_cross_entropy_with_logits(f, t)
+            loss.backward()
+            steer.step()
+        histories.append(history)
+    return torch.tensor(histories).permute(1, 2, 0)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +208,7 @@ def test_members_together_equal_one_by_one(ours, theirs, rates):
     model = stack(depth=3)
     encoder, decoder = (torch.tensor([1.0, 2.0, 0.5]) * rate for rate in rates)
     run = geneft.train_graph_autoencoder(model, encoder, decoder, 200, optimiser=ours, every=20)
-    assert torch.equal(run.accuracies, geneft.train_one_by_one(model, encoder, decoder, 200, optimiser=theirs, every=20))
+    assert torch.equal(run.accuracies, train_one_by_one(model, encoder, decoder, 200, optimiser=theirs, every=20))
     assert run.accuracies[-1, 0].min() > run.accuracies[0, 0].min()
 
 
@@ -200,7 +238,7 @@ def test_many_networks_are_faster_together():
     marks = []
     for call in (
         lambda: geneft.train_graph_autoencoder(model, 1e-3, 1e-3, 100),
-        lambda: geneft.train_one_by_one(few, [1e-3] * 2, [1e-3] * 2, 100),
+        lambda: train_one_by_one(few, [1e-3] * 2, [1e-3] * 2, 100),
     ):
         start = time.process_time()
         call()
@@ -242,9 +280,37 @@ def test_gradient_flow_conserves_the_matrix():
     assert speed[2].abs().max() < 1e-9 * speed[0].abs().max()
 
 
-def test_critical_ratio_of_a_straight_fall():
-    accuracy = torch.tensor([[1.0], [0.95], [0.85], [0.5]])
-    assert geneft.critical_ratio([1, 10, 100, 1000], accuracy) == pytest.approx(1.5)
+def test_pairs_that_met():
+    problem = geneft.students([MOD3], [0.5], [0])
+    corners = torch.tensor([[0.0, 0], [4, 0], [0, 4]])[torch.arange(30) % 3]
+    corners[:3] += torch.tensor([2.5, 2.5])  # one entity of each class stands apart from its nine fellows
+    problem.unpack()[0][0].copy_(corners)
+    assert geneft.collided(problem).item() == pytest.approx(36 / 45)
+
+
+def test_the_true_curve_of_a_family_explains_all():
+    log_ratio, spreads = torch.linspace(0, 3, 9).double(), torch.tensor([0.5, 2.0, 8.0]).double()
+    curves = geneft.arctan_curves(log_ratio, spreads)
+    share, which = geneft.explained(curves, torch.stack([curves[1], geneft.step_curves(log_ratio, spreads)[1]]))
+    assert which[0] == 1
+    assert share[0].item() == pytest.approx(1)
+    assert share[1] < 0.9
+    assert geneft.straight(log_ratio, torch.stack([2 - 3 * log_ratio, (log_ratio - 1.5) ** 2])).tolist() == pytest.approx(
+        [1, 0]
+    )
+    assert geneft.explained(curves, curves[1] + torch.tensor([1e3]).double())[0] < 0, "no curve is shifted to fit"
+
+
+@pytest.mark.parametrize(("slope", "place"), [(1.0, 1.0), (1.8, 0.5)])
+def test_the_boundary_is_found_where_it_was_drawn(slope, place):
+    e, d = (g.flatten().double() for g in torch.meshgrid(torch.arange(-4, 0, 0.5), torch.arange(-4, 0, 0.5), indexing="ij"))
+    odds = -6 * (d - slope * (e - e.mean()) - e.mean() - place)
+    found = geneft.boundary(e, d, torch.sigmoid(odds))
+    assert found[0].item() == pytest.approx(slope, abs=0.03)
+    assert found[1].item() == pytest.approx(place, abs=0.03)
+    sharp = geneft.boundary(e, d, (odds > 0).double().expand(2, 3, -1))
+    assert sharp[0].shape == (2, 3)
+    assert sharp[0][0, 0].item() == pytest.approx(slope, abs=0.3)
 
 
 # ---- bad input -------------------------------------------------------------------------------------------------------

@@ -244,7 +244,7 @@ def test_choice_of_engine(monkeypatch):
     assert engines.engine(problem, Adam()) == ("cpp" if build.library() else "torch")
     assert engines.engine(problem, Optimiser()) == "torch"
     assert engines.engine(Differentiable(lambda p, m, step: p["a"], {"a": torch.ones(2)}), Adam()) == "torch"
-    deep = regression(groups=((1, (2, 3, 3, 3, 3, 3, 3)),))
+    deep = regression(groups=((1, (2, 3, 3, 3, 3, 3, 3, 3)),))
     assert engines.engine(deep, Adam()) == "torch"
     monkeypatch.setenv("BLACKBOX_ENGINE", "cpp")
     with pytest.raises(ValueError, match="BLACKBOX_ENGINE = 'cpp': expected a problem that it can train"):

@@ -13,7 +13,8 @@ from lib.kernels.problems import Differentiable, Problem
 from lib.kernels.rate import Packed, RateNetworks, RateTraining
 from lib.kernels.rnn import Sequences, random_recurrent
 from lib.kernels.training import train
-from lib.papers import geneft, hypernetworks
+from lib.papers import geneft
+from lib.papers.hypernetworks import generator, training
 from lib.papers.truth import llama
 
 
@@ -86,15 +87,14 @@ def autoencoder(mode, loss):
 
 
 def toys():
-    reliable, share = torch.tensor([0.5, 0.9, 0.7]), torch.tensor([0.0, 0.2, 0.4])
     theta = llama.initial([4, 5, 6]).flatten().double()
-    return llama.Toys(theta, [4, 5, 6], reliable, share, 3, 16, torch.tensor([-100.0, float("inf"), 2.0]))
+    return llama.Toys(theta, [4, 5, 6], 3, 16, torch.tensor([-100.0, float("inf"), 2.0]))
 
 
 def hypernetwork():
-    settings = {"steps": 40, "dims": (3, 4), "target": "L1 norm", "seed": 2, "total": 3, "batch": 8}
-    start = {name: t.double() for name, t in hypernetworks.initial(3, gate=torch.tensor([0.0, 1.5, 3.0])).items()}
-    return Differentiable(functools.partial(hypernetworks.objective, **settings), start)
+    recipe = training.Recipe(3, 40, (3, 4), seed=2)
+    start = {name: t.double() for name, t in generator.initial(3, torch.tensor([0.0, 1.5, 3.0])).items()}
+    return Differentiable(functools.partial(training.objective, recipe), start)
 
 
 PROBLEMS = {

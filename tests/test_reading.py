@@ -333,6 +333,11 @@ def test_front_page_counts_and_links_in_the_order_of_the_book(tmp_path, monkeypa
     cards = gallery(tmp_path)._repr_mimebundle_()["text/html"]
     assert cards.count("<a ") == 2
     assert cards.index("Does beta go up?") < cards.index("Does alpha go up?")
+    cells = nbformat.read(tmp_path / "beta.ipynb", 4)
+    cells.cells[1].outputs = []
+    nbformat.write(cells, tmp_path / "beta.ipynb")
+    with pytest.raises(ValueError, match=r"beta.ipynb: expected a cell tagged gallery whose output is a figure"):
+        gallery(tmp_path)
 
 
 def test_the_honesty_page_prints_every_line_of_the_table():

@@ -54,7 +54,7 @@ def exponent(
 
 
 def power(
-    x: Real[Tensor, "cells *seeds"],
+    x: Real[Tensor, "cells *seeds"],  # noqa: F821
     y: Real[Tensor, "cells seeds"],
     draws: int = 1000,
     seed: int = 0,

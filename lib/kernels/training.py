@@ -31,11 +31,6 @@ class Run:
     losses: Float[Tensor, "records members"]
     records: list
 
-    @property
-    def model(self):
-        """`problem` by its old name, until the last caller has changed."""
-        return self.problem
-
 
 def schedule(steps: int, records: int) -> list[int]:
     """About `records` steps from 0 to `steps`, evenly spaced in log(1 + step), ascending and distinct."""

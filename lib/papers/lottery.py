@@ -184,7 +184,7 @@ def chart(rates: list[float], starts: list[float], widths: list[int], steps: lis
     rate = torch.tensor([r for _, r in cells], device=setting.device).repeat_interleave(count).repeat(len(widths))
 
     def record(_, model):
-        cooled = train(model, Adam(rate * COOLING), COOL_STEPS).model.stack
+        cooled = train(model, Adam(rate * COOLING), COOL_STEPS).problem.stack
         return torch.stack([model.stack(x), cooled(x)]), cooled
 
     problem = Regression(stack, x, target(x), weight=weight)
@@ -307,8 +307,8 @@ def sweep(
         at=range(0, steps, max(1, steps // 100)), progress=setting.progress,
     )  # fmt: skip
     fresh = R * (2 * SobolEngine(dimension).draw(1024).to(x) - 1)
-    errors = (run.model.stack(fresh) - target(fresh))[..., 0].unflatten(0, (len(widths), setting.seeds))
-    return Sweep(torch.tensor([(dimension + 2) * n + 1 for n in widths]), errors.double().cpu(), run.model.stack)
+    errors = (run.problem.stack(fresh) - target(fresh))[..., 0].unflatten(0, (len(widths), setting.seeds))
+    return Sweep(torch.tensor([(dimension + 2) * n + 1 for n in widths]), errors.double().cpu(), run.problem.stack)
 
 
 def along_axes(run: Sweep, ratio: float) -> Float[Tensor, " seeds"]:

@@ -8,32 +8,46 @@ output biases pays for its square, every task has a weight, and what is minimise
 The heavier a task, the more neurons it can afford: how many, and what loss they leave, is what this module measures.
 """
 
+import functools
 import itertools
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from scipy import stats
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 from scipy.special import expit
+from torch import Tensor
 
 from ..checks import check
-from ..kernels.exponents import power
 from ..kernels.mirror import KAPPA, quartic
-from ..kernels.mlp import Regression, random_stack
+from ..kernels.mlp import Regression, Stack, random_stack
 from ..kernels.optimisers import Adam, cosine
+from ..kernels.problems import Differentiable
 from ..kernels.training import train
 
 LAMBDA = 3e-4  # price of a squared parameter; chosen once so that pair networks match the published weights
-THRESHOLD = 1e-3  # a neuron counts if both its weights are larger than this
+ROUND = 1e-3  # of |parameter| near zero
+RATE = 1e-2  # Adam's learning rate at the start
+THRESHOLD = 1e-3  # while it settles, a neuron with an input or output weight below this is dead
+REST = 1e-10  # a network is at rest when Newton's step would remove a smaller share of J
+NEWTON_STEPS = 6000  # at most; some hundreds are usual
+LAYER = 20  # neurons in each hidden layer of the series task
+NODES = {1: 24, 2: 8}  # points in each input, by the number of inputs
 
 # name -> target on [-1, 1]
 TASKS = {
     "x²": torch.square,
+    "x³": lambda x: x**3,
+    "x⁴": lambda x: x**4,
     "cos πx": lambda x: torch.cos(math.pi * x),
     "exp x": torch.exp,
-    "tanh 3x": lambda x: torch.tanh(3 * x),
+    "tanh x": torch.tanh,
+    "max(0, x)": torch.relu,
 }
 
 
@@ -99,7 +113,7 @@ def pair_error(w, x):
     return -(w**2) / 12 * 8 / 35 * quartic(x)
 
 
-def pair_network(weight, pairs, biased=False):
+def pair_network(weight: float, pairs: int, *, biased: bool = False) -> tuple[float, float, float]:
     """The network of `pairs` equal mirror pairs, c + v Σ [s(wx + b) + s(b - wx)], of lowest J on y = x².
 
     J is even in b once c is at its best, so that b = 0 is always stationary: there the search stays, unless `biased`,
@@ -111,7 +125,7 @@ def pair_network(weight, pairs, biased=False):
         biased: whether b is free.
 
     Returns:
-        w > 0, the mean squared error on [-1, 1] and J, floats. This chapter's own ansatz.
+        w > 0, the mean squared error on [-1, 1] and J. This chapter's own ansatz.
     """
     check("weight", weight, float, above=0)
     check("pairs", pairs, int, low=1)
@@ -130,32 +144,118 @@ def pair_network(weight, pairs, biased=False):
     return abs(best.x[0]), mse(*best.x), LAMBDA * best.fun
 
 
-def best_pairs(weight):
-    """The number of unbiased mirror pairs of lowest J, and their w, mean squared error and J: what a task can afford."""
-    pairs, found = 1, pair_network(weight, 1)
-    while (more := pair_network(weight, pairs + 1))[2] < found[2]:
-        pairs, found = pairs + 1, more
-    return pairs, *found
+def staircase(weights) -> tuple[tuple[int, ...], tuple[float, ...], tuple[float, ...]]:
+    """Neurons, mean squared error and J of the best number of unbiased mirror pairs at ascending task `weights`."""
+    pairs, steps = 1, []
+    for weight in weights:
+        found = pair_network(weight, pairs)
+        while (more := pair_network(weight, pairs + 1))[2] < found[2]:
+            pairs, found = pairs + 1, more
+        steps.append((2 * pairs, *found[1:]))
+    neurons, losses, costs = zip(*steps, strict=True)
+    return neurons, losses, costs
 
 
-def line(x, y):
-    """Slope of log y on log x, (K,) each, and its 95 % confidence interval from Student's t: three floats."""
-    fit = stats.linregress(np.log(np.asarray(x)), np.log(np.asarray(y)))
-    half = stats.t.ppf(0.975, len(x) - 2) * fit.stderr
-    return float(fit.slope), float(fit.slope - half), float(fit.slope + half)
+def exponent(x: Float[Tensor, "*resamples cells"], y: Float[Tensor, "*resamples cells"]) -> Float[Tensor, "*resamples"]:
+    """alpha of y ~ x^-alpha: minus the slope of a least-squares line of log y on log x; NaN where x does not vary."""
+    u, v = x.log(), y.log()
+    u, v = u - u.mean(-1, keepdim=True), v - v.mean(-1, keepdim=True)
+    return -(u * v).sum(-1) / u.square().sum(-1)
 
 
 # ---- training ----------------------------------------------------------------------------------------------------------
 
 
-def grid(tasks, nodes, device="cpu"):
-    """Points (nodes^tasks, tasks) and weights that average over [-1, 1]^tasks: Gauss-Legendre in each input, float32."""
-    z, q = (torch.tensor(a, dtype=torch.float32, device=device) for a in np.polynomial.legendre.leggauss(nodes))
+def grid(tasks: int, nodes: int) -> tuple[Float[Tensor, "points tasks"], Float[Tensor, " points"]]:
+    """Points in [-1, 1]^tasks and weights that sum to 1: Gauss and Legendre's rule in each input, float64."""
+    z, q = (torch.from_numpy(a) for a in np.polynomial.legendre.leggauss(nodes))
     x = torch.cartesian_prod(*[z] * tasks).reshape(-1, tasks)
     return x, torch.cartesian_prod(*[q / 2] * tasks).reshape(-1, tasks).prod(1)
 
 
-def _priced(stack, weights, rate):
+def _points(tasks):
+    """The grid for these tasks and their targets on it, (points, tasks)."""
+    x, q = grid(len(tasks), NODES[len(tasks)])
+    return x, q, torch.stack([TASKS[name](x[:, i]) for i, name in enumerate(tasks)], 1)
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Networks of one hidden layer, for K cells (settings of the task weights) and several seeds; float64, on the CPU.
+
+    Attributes:
+        tasks: T names in `TASKS`.
+        weights: of the tasks, (K, T).
+        w, b, v, c: (K, seeds, H, T), (K, seeds, H), (K, seeds, H, T), (K, seeds, T); a neuron that is gone is zero.
+        unrest: share of J that the next Newton step would remove, (K, seeds); infinite where J is no minimum.
+        power: a parameter's price is LAMBDA |parameter|^power.
+    """
+
+    tasks: tuple
+    weights: Float[Tensor, "cells tasks"]
+    w: Float[Tensor, "cells seeds neurons tasks"]
+    b: Float[Tensor, "cells seeds neurons"]
+    v: Float[Tensor, "cells seeds neurons tasks"]
+    c: Float[Tensor, "cells seeds tasks"]
+    unrest: Float[Tensor, "cells seeds"]
+    power: float = 2.0
+
+    def hidden(self, x: Float[Tensor, "points tasks"]) -> Float[Tensor, "cells seeds neurons points"]:
+        """What the hidden neurons say at the points `x`."""
+        return F.silu(self.w @ x.T + self.b[..., None])
+
+    def error(self, x: Float[Tensor, "points tasks"]) -> Float[Tensor, "cells seeds tasks points"]:
+        """Output minus target at the points `x`."""
+        y = torch.stack([TASKS[name](x[:, i]) for i, name in enumerate(self.tasks)])
+        return self.v.transpose(2, 3) @ self.hidden(x) + self.c[..., None] - y
+
+    @functools.cached_property
+    def losses(self) -> Float[Tensor, "cells seeds tasks"]:
+        """Mean squared error of each task."""
+        x, q, _ = _points(self.tasks)
+        return self.error(x).square() @ q
+
+    @functools.cached_property
+    def prices(self) -> Float[Tensor, "cells seeds neurons"]:
+        """What each neuron costs."""
+        w, b, v = (t.abs() ** self.power for t in (self.w, self.b, self.v))
+        return LAMBDA * (w.sum(3) + b + v.sum(3))
+
+    @property
+    def objective(self) -> Float[Tensor, "cells seeds"]:
+        """J."""
+        return (self.losses * self.weights[:, None]).sum(2) + self.prices.sum(2)
+
+    @functools.cached_property
+    def contributions(self) -> Float[Tensor, "cells seeds neurons tasks"]:
+        """How much of each output's spread over the inputs (a standard deviation) a neuron makes."""
+        x, q, _ = _points(self.tasks)
+        a = self.hidden(x)
+        return self.v.abs() * ((a - (a @ q)[..., None]).square() @ q).sqrt()[..., None]
+
+    @functools.cached_property
+    def earning(self) -> Bool[Tensor, "cells seeds neurons"]:
+        """Whether a neuron earns its price: without it, and with c put right again, J would be higher."""
+        x, q, _ = _points(self.tasks)
+        a, r = self.hidden(x), self.error(x)
+        a, r = a - (a @ q)[..., None], r - (r @ q)[..., None]
+        first = -2 * self.v * torch.einsum("ksnp,kstp,p->ksnt", a, r, q)
+        second = self.contributions.square()
+        return ((first + second) * self.weights[:, None, None]).sum(3) > self.prices
+
+    @functools.cached_property
+    def owners(self) -> Bool[Tensor, "cells seeds neurons tasks"]:
+        """Whether a neuron is allocated to a task: it earns its price, and contributes to this output most."""
+        best = self.contributions == self.contributions.amax(3, keepdim=True)
+        return best & self.earning[..., None]
+
+    @property
+    def neurons(self) -> Float[Tensor, "cells seeds tasks"]:
+        """How many neurons are allocated to each task."""
+        return self.owners.sum(2).double()
+
+
+def _priced(stack, weights):
     """The stack, learning rates and decays (total,) with every output i in units of 1/sqrt(T weight_i).
 
     In these units the plain mean squared error over the T outputs is Σ_i weight_i MSE_i, and Adam with the rates and
@@ -163,185 +263,292 @@ def _priced(stack, weights, rate):
     `weights` is (members, T); the stack is changed in place.
     """
     unit = (weights * weights.shape[1]).sqrt()
-    rates, decays = torch.full_like(stack.theta, rate), torch.full_like(stack.theta, 2 * LAMBDA)
-    start = 0
+    rates, decays = torch.full_like(stack.theta, RATE), torch.full_like(stack.theta, 2 * LAMBDA)
     for theta, r, d in zip(stack.layers(), stack.layers(rates), stack.layers(decays), strict=True):
-        u = unit[start : start + len(theta[-1][0])]
-        for packed, exponent in ((theta, 1), (r, 1), (d, -2)):
+        for packed, power in ((theta, 1), (r, 1), (d, -2)):
             V, c = packed[-1]
-            V.mul_(u[:, :, None] ** exponent)
-            c.mul_(u**exponent)
+            V.mul_(unit[:, :, None] ** power), c.mul_(unit**power)
         d[-1][1].zero_()
-        start += len(u)
     return unit, rates, decays
 
 
-@dataclass(frozen=True)
-class Sweep:
-    """Networks of one hidden layer after training, for K cells (settings of the task weights) and several seeds.
-
-    Attributes:
-        tasks: T names in `TASKS`.
-        weights: (K, T).
-        w, b, v, c: (K, seeds, H, T), (K, seeds, H), (K, seeds, H, T), (K, seeds, T).
-        losses: mean squared error of each task, (K, seeds, T).
-    """
-
-    tasks: tuple
-    weights: torch.Tensor
-    w: torch.Tensor
-    b: torch.Tensor
-    v: torch.Tensor
-    c: torch.Tensor
-    losses: torch.Tensor
-
-    @property
-    def owners(self):
-        """Whether each neuron serves each task, (K, seeds, H, T) bool: it serves the one of largest |w v|, if any."""
-        strength = (self.w * self.v).abs()
-        mine = strength == strength.amax(3, keepdim=True)
-        return mine & (self.w.abs() > THRESHOLD) & (self.v.abs() > THRESHOLD)
-
-    @property
-    def neurons(self):
-        """How many neurons serve each task, (K, seeds, T)."""
-        return self.owners.sum(2)
-
-    @property
-    def objective(self):
-        """J of every network, (K, seeds)."""
-        price = self.w.square().sum((2, 3)) + self.b.square().sum(2) + self.v.square().sum((2, 3))
-        return (self.losses * self.weights[:, None]).sum(2) + LAMBDA * price
-
-    def exponent(self, least=3):
-        """alpha of loss ~ N^-alpha for one task, over the cells with at least `least` neurons on average, with interval."""
-        neurons, losses = self.neurons[:, :, 0], self.losses[:, :, 0]
-        use = neurons.double().mean(1) >= least
-        return power(neurons[use], losses[use])
-
-    def error(self, cell, seed, x):
-        """f(x) - t(x) of one network of one task at x (P,)."""
-        h = x[:, None] * self.w[cell, seed, :, 0] + self.b[cell, seed]
-        return self.c[cell, seed, 0] + torch.nn.functional.silu(h) @ self.v[cell, seed, :, 0] - TASKS[self.tasks[0]](x)
-
-
-def sweep(
-    weights,
-    widths,
-    seeds,
-    steps,
-    *,
-    tasks=("x²",),
-    rate=1e-2,
-    scale=0.3,
-    paired=False,
-    seed=0,
-    device="cpu",
-    progress=iter,
-):
-    """Train `seeds` networks of every width for every row of task weights, all in one packed buffer.
-
-    Args:
-        weights: (K, T) task weights > 0, or (K,) for one task.
-        widths: hidden widths; one sweep each is returned.
-        seeds: networks for each cell and width.
-        steps: full-batch Adam updates, the rate falling along half a cosine.
-        tasks: T names in `TASKS`, one for each input and output.
-        rate, scale: learning rate; initial w, b, v ~ U(-scale, scale).
-        paired: start with w of alternating sign and v > 0, as mirror pairs have them.
-        seed, device, progress: of the initialisation; where to train; a wrapper for an iterable.
-
-    Returns:
-        A list of `Sweep`, one for each width, on the CPU.
-    """
-    check("tasks", list(tasks), [set(TASKS)])
-    weights = torch.as_tensor(weights, dtype=torch.float32, device=device)
-    weights = weights[:, None] if weights.dim() == 1 else weights
-    if weights.shape[1] != len(tasks) or not bool((weights > 0).all()):
-        raise ValueError(f"weights = {weights.tolist()}: expected positive rows of {len(tasks)} numbers")
-    K, T = weights.shape
-    x, q = grid(T, 16 if T == 1 else 6, device)
-    y = torch.stack([TASKS[name](x[:, i]) for i, name in enumerate(tasks)], 1)
-    stack = random_stack([(K * seeds, (T, n, T)) for n in widths], seed=seed, scale=scale, device=device)
-    if paired:
-        for (W, _), (V, _) in stack.layers():
-            W.abs_()[:, ::2].neg_()
-            V.abs_()
-    unit, rates, decays = _priced(stack, weights.repeat_interleave(seeds, 0).repeat(len(widths), 1), rate)
+def _adam(stack: Stack, data: tuple, weights: Float[Tensor, "members tasks"], steps: int, progress: Callable) -> Stack:
+    """The stack (one group) after `steps` updates on Σ_i weight_i MSE_i plus the price; `data` are x, y, point weights."""
+    x, y, q = data
+    unit, rates, decays = _priced(stack, weights)
     problem = Regression(stack, x, y * unit[:, None], weight=q)
     optimiser = Adam(rates, decays, schedule=cosine(steps, 1e-4), eps=1e-12)
-    run = train(problem, optimiser, steps, at=range(0, steps, 1000), progress=progress)
-    outputs = (run.problem.stack(x) / unit[:, None]).unflatten(0, (len(widths), K, seeds)).cpu()
-    losses = ((outputs - y.cpu()).square() * q.cpu()[:, None]).sum(-2)
-    sweeps, unit = [], unit.view(len(widths), K * seeds, T)
-    for layers, u, loss in zip(run.problem.stack.layers(), unit, losses, strict=True):
-        (W, b), (V, c) = layers
-        parts = W, b, (V / u[:, :, None]).transpose(1, 2), c / u
-        sweeps.append(Sweep(tuple(tasks), weights.cpu(), *(t.unflatten(0, (K, seeds)).cpu() for t in parts), loss))
-    return sweeps
+    trained = train(problem, optimiser, steps, at=range(0, steps, 1000), progress=progress).problem.stack
+    V, c = trained.layers()[0][-1]
+    V.div_(unit[:, :, None]), c.div_(unit)
+    return trained
 
 
-def parallel(shares, weights, width, seeds, steps, *, tasks=("x²", "x²"), **options):
-    """Train networks on two tasks side by side, for every share of the first and every task weight.
-
-    The weights of the two tasks are weight · share and weight · (1 - share).
+def trained(
+    weights: Float[Tensor, "cells tasks"],
+    width: int,
+    seeds: int,
+    steps: int,
+    *,
+    tasks: tuple = ("x²",),
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Callable = iter,
+) -> Networks:
+    """Train `seeds` networks for every row of task weights, all at once, by Adam on J.
 
     Args:
-        shares: B numbers in (0, 1).
-        weights: A numbers > 0.
-        width, seeds, steps, tasks, options: as for `sweep`.
+        weights: task weights > 0.
+        width: hidden neurons at the start.
+        seeds: networks for each row.
+        steps: full-batch updates, the learning rate falling along half a cosine; w, b, v start as U(-0.3, 0.3).
+        tasks: names in `TASKS`, one for each input and output.
+        seed, device, progress: of the initialisation; where to train; a wrapper for an iterable.
+
+    Raises:
+        ValueError: for a bad argument.
+    """
+    check("tasks", list(tasks), [set(TASKS)])
+    weights = torch.as_tensor(weights, dtype=torch.float64)
+    if weights.dim() != 2 or weights.shape[1] != len(tasks) or not bool((weights > 0).all()):
+        raise ValueError(f"weights = {weights.tolist()}: expected positive rows of {len(tasks)} numbers")
+    cells, count = weights.shape
+    x, q, y = (t.to(device, torch.float32) for t in _points(tasks))
+    stack = random_stack([(cells * seeds, (count, width, count))], seed=seed, scale=0.3, device=device)
+    each = weights.repeat_interleave(seeds, 0).to(device, torch.float32)
+    (W, b), (V, c) = _adam(stack, (x, y, q), each, steps, progress).layers()[0]
+    parts = (t.unflatten(0, (cells, seeds)).double().cpu() for t in (W, b, V.transpose(1, 2), c))
+    return Networks(tuple(tasks), weights, *parts, torch.full((cells, seeds), math.inf, dtype=torch.float64))
+
+
+# ---- settling ----------------------------------------------------------------------------------------------------------
+
+
+class _Objective:
+    """J of one network with its derivatives, in float64; theta is w (H, T), b (H,), v (H, T), c (T,) in a row.
+
+    Attributes:
+        x, q, y, weights: (points, T), (points,), (points, T), (T,).
+        power: 2 or 1, of the price; |parameter| is rounded off to sqrt(parameter² + ROUND²).
+    """
+
+    def __init__(self, x, q, y, weights, power=2.0):
+        self.x, self.y, self.weights, self.scale, self.power = x, y, weights, q[:, None] * weights, power
+
+    def price(self, theta):
+        """The price of each parameter (n,), its derivative and its second derivative."""
+        if self.power == 2:
+            return LAMBDA * theta**2, 2 * LAMBDA * theta, np.full(len(theta), 2 * LAMBDA)
+        size = np.sqrt(theta**2 + ROUND**2)
+        return LAMBDA * size, LAMBDA * theta / size, LAMBDA * ROUND**2 / size**3
+
+    def split(self, theta):
+        T = len(self.weights)
+        H = (len(theta) - T) // (2 * T + 1)
+        w, b, v, c = np.split(theta, [H * T, H * T + H, H * T + H + H * T])
+        return w.reshape(H, T), b, v.reshape(H, T), c
+
+    def gradient(self, theta):
+        """J and its gradient."""
+        w, b, v, c = self.split(theta)
+        h = self.x @ w.T + b
+        s = expit(h)
+        a = h * s
+        r = a @ v + c - self.y
+        pull = 2 * self.scale * r
+        slope = (pull @ v.T) * (s + a * (1 - s))
+        grad = np.concatenate([(slope.T @ self.x).ravel(), slope.sum(0), (a.T @ pull).ravel(), pull.sum(0)])
+        prices, marginal, _ = self.price(theta[: -len(c)])
+        grad[: -len(c)] += marginal
+        return (pull * r).sum() / 2 + prices.sum(), grad
+
+    def hessian(self, theta):
+        """Matrix of second derivatives, (n, n)."""
+        w, b, v, c = self.split(theta)
+        (H, T), n = w.shape, len(theta)
+        h = self.x @ w.T + b
+        s = expit(h)
+        a = h * s
+        d = s + a * (1 - s)
+        pull = 2 * self.scale * (a @ v + c - self.y)
+        at_w, at_b = np.arange(H * T).reshape(H, T), H * T + np.arange(H)
+        at_v = at_b[-1] + 1 + at_w
+        matrix = np.zeros((n, n))
+        for k in range(T):  # outer products of the output's gradient
+            J = np.zeros((len(self.x), n))
+            J[:, at_w] = (d * v[:, k])[:, :, None] * self.x[:, None]
+            J[:, at_b], J[:, at_v[:, k]], J[:, n - T + k] = d * v[:, k], a, 1
+            matrix += (2 * self.scale[:, k] * J.T) @ J
+        bend = (pull @ v.T) * s * (1 - s) * (2 + h * (1 - 2 * s))  # and the error times its second derivatives
+        inputs = [*zip(at_w.T, self.x.T, strict=True), (at_b, np.ones(len(self.x)))]
+        for i, x in inputs:
+            for j, z in inputs:
+                matrix[i, j] += (x * z) @ bend
+            for k in range(T):
+                mixed = (pull[:, k] * x) @ d
+                matrix[i, at_v[:, k]] += mixed
+                matrix[at_v[:, k], i] += mixed
+        matrix[np.arange(n - T), np.arange(n - T)] += self.price(theta[:-T])[2]
+        return matrix
+
+
+def _newton(curvature, grad, damping):
+    """The step to the minimum of J's quadratic model with `damping` added to its curvature; None if it has no minimum."""
+    try:
+        factor = cho_factor(curvature + damping * np.eye(len(grad)), overwrite_a=True, check_finite=False)
+    except np.linalg.LinAlgError:
+        return None
+    return -cho_solve(factor, grad, check_finite=False)
+
+
+def _minimum(objective, theta):
+    """Newton's method with Levenberg's damping: theta at a minimum of J below `theta`, without the neurons that died.
 
     Returns:
-        Neurons and losses of each task, (B, A, seeds, 2) each.
+        theta, and the share of J that one more undamped step would remove: infinite if J is not convex there.
     """
-    check("shares", shares, [float], above=0)
-    if max(shares) >= 1:
-        raise ValueError(f"shares = {shares!r}: expected numbers < 1")
-    cells = [[a * s, a * (1 - s)] for s in shares for a in weights]
-    (run,) = sweep(cells, [width], seeds, steps, tasks=tasks, scale=0.2, **options)
-    return tuple(part.unflatten(0, (len(shares), len(weights))) for part in (run.neurons, run.losses))
+    value, grad = objective.gradient(theta)
+    curvature, damping = objective.hessian(theta), 1e-3
+    for _ in range(NEWTON_STEPS):
+        move = _newton(curvature, grad, damping)
+        if move is not None and damping < 1e-6 and -(grad @ move) / 2 < REST * value:
+            break
+        lower, there = (math.inf, grad) if move is None else objective.gradient(theta + move)
+        if lower > value:
+            damping *= 4
+            if damping > 1e9:  # J cannot be lowered any more in this precision
+                break
+            continue
+        theta, value, grad, damping = theta + move, lower, there, max(damping / 4, 1e-12)
+        w, b, v, c = objective.split(theta)
+        alive = (np.abs(w).max(1) > THRESHOLD) & (np.abs(v).max(1) > THRESHOLD)
+        if alive.any() and not alive.all():
+            theta = np.concatenate([w[alive].ravel(), b[alive], v[alive].ravel(), c])
+            value, grad = objective.gradient(theta)
+        curvature = objective.hessian(theta)
+    move = _newton(curvature, grad, 0.0)
+    return theta, math.inf if move is None else -(grad @ move) / 2 / value
 
 
-def onset(weights, neurons):
-    """The first of ascending task weights (A,) where the seeds have more than 2.5 neurons (A, seeds) on average, or NaN."""
-    above = (neurons.double().mean(1) > 2.5).nonzero().flatten()
-    return float(weights[int(above[0])]) if len(above) else math.nan
+def settled(networks: Networks, progress: Callable = iter) -> Networks:
+    """Every network at the minimum of J that it was on its way to.
+
+    Adam crawls: merging two neurons gains almost nothing, and a dying neuron dies exponentially slowly. Newton's method
+    goes down from where Adam stopped until a step would remove less than a share REST of J. This chapter's own.
+
+    Args:
+        networks: trained for some time.
+        progress: a wrapper for an iterable.
+
+    Returns:
+        The networks, with `unrest`.
+    """
+    x, q, y = (t.numpy() for t in _points(networks.tasks))
+    cells, seeds = networks.unrest.shape
+    parts = [torch.zeros_like(t) for t in (networks.w, networks.b, networks.v, networks.c)]
+    unrest = torch.empty(cells, seeds, dtype=torch.float64)
+    for k, s in progress(list(itertools.product(range(cells), range(seeds)))):
+        objective = _Objective(x, q, y, networks.weights[k].numpy(), networks.power)
+        start = [t[k, s].numpy().ravel() for t in (networks.w, networks.b, networks.v, networks.c)]
+        theta, unrest[k, s] = _minimum(objective, np.concatenate(start))
+        for part, found in zip(parts, objective.split(theta), strict=True):
+            part[k, s, : len(found)] = torch.from_numpy(found)
+    return replace(networks, w=parts[0], b=parts[1], v=parts[2], c=parts[3], unrest=unrest)
 
 
-def series(weights, seeds, steps, *, width=20, points=512, rate=1e-2, seed=0, device="cpu", progress=iter):
+def lasso(
+    weights: list[float],
+    width: int,
+    seeds: int,
+    steps: int,
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Callable = iter,
+) -> Networks:
+    """`trained` on y = x² alone, at a price of LAMBDA |parameter| instead of LAMBDA parameter²; plain torch.
+
+    Args:
+        weights: K task weights > 0.
+        width, seeds, steps, seed, device, progress: as for `trained`.
+    """
+    x, q, y = (t.to(device, torch.float32) for t in _points(("x²",)))
+    (W, b), (V, c) = random_stack([(len(weights) * seeds, (1, width, 1))], seed=seed, scale=0.3, device=device).layers()[0]
+    each = torch.tensor(weights, dtype=torch.float32, device=device).repeat_interleave(seeds)
+
+    def loss(parameters, members, step):
+        w, b, v, c = parameters.values()
+        f = torch.einsum("mh,mhp->mp", v, F.silu(w[:, :, None] * x[:, 0] + b[:, :, None])) + c[:, None]
+        price = w.abs().sum(1) + b.abs().sum(1) + v.abs().sum(1)
+        return each[members] * ((f - y[:, 0]).square() @ q) + LAMBDA * price
+
+    problem = Differentiable(loss, {"w": W[:, :, 0], "b": b, "v": V[:, 0], "c": c[:, 0]})
+    optimiser = Adam(RATE, schedule=cosine(steps, 1e-4), eps=1e-12)
+    found = train(problem, optimiser, steps, at=range(0, steps, 1000), progress=progress).problem.parameters.values()
+    w, b, v, c = (t.detach().unflatten(0, (len(weights), seeds)).double().cpu() for t in found)
+    cells = torch.tensor(weights, dtype=torch.float64)[:, None]
+    rest = torch.full(b.shape[:2], math.inf, dtype=torch.float64)
+    return Networks(("x²",), cells, w[..., None], b, v[..., None], c[..., None], rest, power=1.0)
+
+
+# ---- modules -----------------------------------------------------------------------------------------------------------
+
+
+def module_errors(networks: Networks, cell: int, seed: int, x: Float[Tensor, " points"]) -> Float[Tensor, "modules points"]:
+    """What each module of one network of one task gets wrong about x², whatever its share of it.
+
+    A module is a pair of allocated neurons with w of opposite sign, paired in the order of |w|; a neuron without a partner
+    is left out. Its error is its output minus the constant and the multiple of x² that fit it best on the points `x`, scaled
+    to a root mean square of 1. After the paper's appendix.
+    """
+    mine = networks.earning[cell, seed]
+    w, b, v = networks.w[cell, seed, mine, 0], networks.b[cell, seed, mine], networks.v[cell, seed, mine, 0]
+    order = w.abs().argsort(descending=True)
+    right, left = order[w[order] > 0], order[w[order] < 0]
+    count = min(len(right), len(left))
+    out = v[:, None] * F.silu(w[:, None] * x + b[:, None])
+    pair = out[right[:count]] + out[left[:count]]
+    basis = torch.stack([torch.ones_like(x), x.square()], 1)
+    error = pair - (basis @ torch.linalg.lstsq(basis, pair.T).solution).T
+    return error / error.square().mean(1, keepdim=True).sqrt()
+
+
+# ---- two tasks in a row ------------------------------------------------------------------------------------------------
+
+
+def series(
+    weights: list[float], seeds: int, steps: int, *, seed: int = 0, device: str = "cpu", progress: Callable = iter
+) -> dict[str, Tensor]:
     """Train networks of four hidden layers on y = √g, g = (x1 - x2)² + (x3 - x4)², x uniform on [-1, 1]⁴.
 
     Args:
         weights: K task weights > 0.
         seeds: networks for each weight.
-        steps: full-batch Adam updates on `points` fixed random points, the rate falling along half a cosine.
-        width: neurons in each hidden layer.
-        points, rate, seed, device, progress: of the data; as for `sweep`.
+        steps: full-batch Adam updates on 256 fixed random points, the rate falling along half a cosine.
+        seed, device, progress: as for `trained`.
 
     Returns:
-        Neurons in use (K, seeds): in and out they have a weight above THRESHOLD. Losses (K, seeds) on 4096 fresh points.
-        The largest |correlation| of a single neuron of each hidden layer with g there, (K, seeds, 4).
+        `used`: neurons in use of the 80, (K, seeds): in and out they have a weight above THRESHOLD. `losses` (K, seeds) on
+        4096 fresh points. `correlations`: the largest |correlation| of a single neuron of each hidden layer with g there,
+        (K, seeds, 4). float64.
     """
-    weights = torch.as_tensor(weights, dtype=torch.float32, device=device)
     generator = torch.Generator().manual_seed(seed)
-    x, fresh = (torch.rand(n, 4, generator=generator).to(device) * 2 - 1 for n in (points, 4096))
+    x, fresh = (torch.rand(n, 4, generator=generator).to(device) * 2 - 1 for n in (256, 4096))
 
     def inner(x):
         return (x[:, 0] - x[:, 1]).square() + (x[:, 2] - x[:, 3]).square()
 
-    stack = random_stack([(len(weights) * seeds, (4, width, width, width, width, 1))], seed=seed, device=device)
-    unit, rates, decays = _priced(stack, weights.repeat_interleave(seeds)[:, None], rate)
-    problem = Regression(stack, x, inner(x).sqrt()[:, None] * unit[:, None])
-    optimiser = Adam(rates, decays, schedule=cosine(steps, 1e-4), eps=1e-12)
-    trained = train(problem, optimiser, steps, at=range(0, steps, 1000), progress=progress).problem.stack
-    layers, h = trained.layers()[0], fresh.T.expand(trained.members, -1, -1)
-    used, correlations, g = 0, [], inner(fresh) - inner(fresh).mean()
+    stack = random_stack([(len(weights) * seeds, (4, *[LAYER] * 4, 1))], seed=seed, device=device)
+    each = torch.tensor(weights, dtype=torch.float32, device=device).repeat_interleave(seeds)[:, None]
+    layers = _adam(stack, (x, inner(x).sqrt()[:, None], None), each, steps, progress).layers()[0]
+    h, used, correlations, g = fresh.T.expand(len(each), -1, -1), 0, [], inner(fresh) - inner(fresh).mean()
     for (W, b), (V, _) in itertools.pairwise(layers):
-        h = torch.nn.functional.silu(torch.baddbmm(b[:, :, None], W, h))
+        h = F.silu(torch.baddbmm(b[:, :, None], W, h))
         used = used + ((W.abs().amax(2) > THRESHOLD) & (V.abs().amax(1) > THRESHOLD)).sum(1)
         centred = h - h.mean(2, keepdim=True)
         correlation = (centred @ g).abs() / (centred.norm(dim=2) * g.norm()).clamp_min(1e-12)
         correlations.append(correlation.amax(1))
-    losses = ((trained(fresh)[:, :, 0] / unit - (g + inner(fresh).mean()).sqrt()) ** 2).mean(1)
-    shape = (len(weights), seeds)
-    return used.view(shape).cpu(), losses.view(shape).cpu(), torch.stack(correlations, 1).unflatten(0, shape).cpu()
+    V, c = layers[-1]
+    losses = (torch.baddbmm(c[:, :, None], V, h)[:, 0] - inner(fresh).sqrt()).square().mean(1)
+    found = {"used": used, "losses": losses, "correlations": torch.stack(correlations, 1)}
+    return {name: t.unflatten(0, (len(weights), seeds)).double().cpu() for name, t in found.items()}

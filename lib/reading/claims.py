@@ -22,7 +22,6 @@ from torch import Tensor
 from ..checks import check
 from .conditions import Condition
 from .ledger import recorded
-from .predicates import Predicates
 
 MIME = "application/vnd.claims+json"
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
@@ -86,7 +85,7 @@ def sample(**quantities: object) -> Sample:
         ValueError: if there is none, one is empty, or their numbers of units differ.
     """
     tensors = {name: _tensor(values) for name, values in quantities.items()}
-    counts = {name: len(t) if t.dim() else 0 for name, t in tensors.items()}
+    counts = {name: len(t) if t.dim() and t.numel() else 0 for name, t in tensors.items()}
     if not counts or len(set(counts.values())) > 1 or 0 in counts.values():
         raise ValueError(f"quantities = units {counts}: expected arrays with the same number of units, at least one")
     return Sample(tensors, next(iter(counts.values())))
@@ -285,7 +284,7 @@ class Verdict:
         }
 
 
-class Claims(Predicates):
+class Claims:
     """The claims of one chapter, in the order they are judged; shown at the end of the chapter they sum up."""
 
     def __init__(self, chapter: str, scale: str, seed: int = 0):
@@ -368,8 +367,7 @@ class Claims(Predicates):
 
     def _repr_mimebundle_(self, **kwargs):
         plain = "\n".join(map(_plain, self.rows))
-        older = [row for row in self.rows if "finding" in row]  # the other verdicts are on record where they were judged
-        return {"text/html": table(self.rows), "text/plain": plain} | ({MIME: older} if older else {})
+        return {"text/html": table(self.rows), "text/plain": plain}
 
 
 # ---- what the eye sees ---------------------------------------------------------------------------------------------------

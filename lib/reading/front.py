@@ -21,6 +21,16 @@ def _chapters(folder):
     return {slug: path for slug, path in paths.items() if path.exists() and read(path)}
 
 
+def _picture(path, cells):
+    """The picture of a chapter: the output of its cell tagged `gallery`."""
+    for cell in cells:
+        if "gallery" in cell["metadata"].get("tags", []):
+            for output in cell["outputs"]:
+                if "text/html" in output.get("data", {}):
+                    return "".join(output["data"]["text/html"])
+    raise ValueError(f"{path}: expected a cell tagged gallery whose output is a figure")
+
+
 def _title(cells):
     lines = [line for cell in cells if cell["cell_type"] == "markdown" for line in "".join(cell["source"]).splitlines()]
     return next(line[2:] for line in lines if line.startswith("# "))
@@ -39,9 +49,9 @@ def gallery(folder):
     cards = []
     for slug, path in _chapters(folder).items():
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        tagged = [cell for cell in cells if "gallery" in cell["metadata"].get("tags", [])]
-        picture = "".join(next(o["data"]["text/html"] for o in tagged[0]["outputs"] if "text/html" in o.get("data", {})))
-        cards.append(f'<a class="card" href="{slug}.html">{picture}<span>{html.escape(_title(cells))}</span></a>')
+        cards.append(
+            f'<a class="card" href="{slug}.html">{_picture(path, cells)}<span>{html.escape(_title(cells))}</span></a>'
+        )
     return _Html(f'<nav class="gallery" aria-label="Chapters">{"".join(cards)}</nav>', f"{len(cards)} chapters")
 
 
@@ -80,7 +90,6 @@ def exceptions(folder):
                 says, here, provided = (html.escape(str(row[key])) for key in ("says", "here", "premise"))
                 link = f'<a href="{slug}.html#{anchor(row["id"])}">{html.escape(row["id"])}</a>'
                 why = f" Premise: {provided}." if verdict == UNMET and provided else ""
-                why += f" <em>{html.escape(row['finding'])}</em>." if row.get("finding") else ""
                 items.append(f"<li>{link} ({origin(row)}): {says} Measured: {here}.{why} {seeds(row['id'])}</li>")
         count += len(items)
         if items:

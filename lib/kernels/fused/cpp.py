@@ -16,7 +16,7 @@ from ..optimisers import SGD, Adam, AdamW, Optimiser, State
 from ..problems import ACTIVATIONS, LOSSES
 from .build import library
 
-MAX_LAYERS = 5
+MAX_LAYERS = 6
 
 
 def _structure(name, layout):

@@ -213,7 +213,7 @@ template <class T> class Scratch {
     }
 };
 
-constexpr int MAX_LAYERS = 5;
+constexpr int MAX_LAYERS = 6;
 
 // The layers of one MLP and room for its hidden activations on `stride` points. Parameters lie W1 (out, in), b1, W2, …
 template <class T> struct Net {

@@ -47,12 +47,6 @@ def pgd(handle, x, y, eps, steps, generator, *, loss="margin"):
     return torch.stack(found).cummax(0).values, torch.tensor(costs)
 
 
-def random_corners(handle, x, y, eps, queries, generator):
-    """Random corners of the ball. Needs labels."""
-    found = [handle.labels(_ball(x, eps * _signs(handle.members, len(x), generator, x), eps)) != y for _ in range(queries)]
-    return torch.stack(found).cummax(0).values, torch.arange(1.0, queries + 1)
-
-
 def square(handle, x, y, eps, queries, generator):
     """Square attack (Andriushchenko et al. 2020): repaint a random square, keep it if the margin falls. Needs scores."""
     members, count = handle.members, len(x)
@@ -75,22 +69,6 @@ def square(handle, x, y, eps, queries, generator):
     return torch.stack(found), torch.arange(1.0, queries + 1)
 
 
-def nes(handle, x, y, eps, queries, generator, *, pairs=10, sigma=0.05):
-    """Gradients estimated from antithetic pairs of queries (Ilyas et al. 2018), then sign steps. Needs scores."""
-    delta, found, costs = torch.zeros(handle.members, len(x), PIXELS).to(x), [], []
-    rounds = queries // (2 * pairs + 1)
-    for i in range(rounds):
-        slope = torch.zeros_like(delta)
-        for _ in range(pairs):
-            noise = torch.randn(delta.shape, generator=generator).to(x)
-            rise = [margin(handle.logits(_ball(x, delta + s * sigma * noise, 1.0)), y) for s in (1, -1)]
-            slope += (rise[1] - rise[0])[..., None] * noise
-        delta = (delta + eps / 5 * slope.sign()).clamp(-eps, eps)
-        found.append(handle.labels(_ball(x, delta, eps)) != y)
-        costs.append((2 * pairs + 1.0) * (i + 1))
-    return torch.stack(found).cummax(0).values, torch.tensor(costs)
-
-
 def label_only(handle, x, y, eps, queries, *, shrink=0.95):
     """Block sign flips with a shrinking radius, in the spirit of RayS (Chen and Gu 2020). Needs labels.
 
@@ -108,3 +86,18 @@ def label_only(handle, x, y, eps, queries, *, shrink=0.95):
         sign, radius = torch.where(wrong, trial, sign), torch.where(wrong, shrink * radius, radius)
         found.append(radius[..., 0] <= eps)
     return torch.stack(found), torch.arange(1.0, queries + 1)
+
+
+def known(run, price):
+    """Share of wrong answers known for a `price` in forward passes an image, (members,), of an attack's `run`."""
+    found, costs = run
+    paid = int((costs <= price).sum())
+    return (found[paid - 1].float().mean(1) if paid else torch.zeros(found.shape[1])).cpu()
+
+
+def scaled(stack, factor):
+    """The same models with all scores multiplied by `factor`: no answer changes, but probabilities become 0 or 1."""
+    copy = stack.select(torch.arange(stack.members))
+    for tensor in copy.layers()[0][-1]:
+        tensor.mul_(factor)
+    return copy

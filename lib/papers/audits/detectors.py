@@ -2,26 +2,11 @@
 
 import torch
 import torch.nn.functional as F
-from scipy.stats import rankdata
 
 from ...kernels.optimisers import Adam
 from .zoo import BITS, CLASSES, DIGITS, PIXELS, SIDE
 
-
-def auroc(sick, healthy):
-    """Probability that a sick model scores above a healthy one, ties count half; scores (…, n), (…, m)."""
-    sick, healthy = torch.as_tensor(sick).cpu(), torch.as_tensor(healthy).cpu()
-    n, m = sick.shape[-1], healthy.shape[-1]
-    ranks = rankdata(torch.cat([sick, healthy], -1), axis=-1)[..., :n]
-    return (ranks.sum(-1) - n * (n + 1) / 2) / (n * m)
-
-
-def interval(sick, healthy, draws=400, seed=0):
-    """95 % bootstrap interval of `auroc` over models, (low, high), for scores (n,), (m,)."""
-    generator = torch.Generator().manual_seed(seed)
-    parts = [torch.as_tensor(s).cpu() for s in (sick, healthy)]
-    draw = [s[torch.randint(len(s), (draws, len(s)), generator=generator)] for s in parts]
-    return tuple(torch.tensor(auroc(*draw)).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist())
+POOL = 3000  # training images among which neighbours are looked for
 
 
 def outlier(x):
@@ -95,7 +80,7 @@ def patch_search(handle, x, y, patches, generator, *, at=()):
     return torch.stack(looks)
 
 
-def disagreement(outside, index, *, pool=2000, neighbours=10):
+def disagreement(outside, index, *, pool=POOL, neighbours=10):
     """Share of each training image's nearest neighbours (in pixels, among the first `pool` images) with another label.
 
     Returns disagreement (N,) and neighbours (N, neighbours). Needs the records, no model.
@@ -110,21 +95,22 @@ def disagreement(outside, index, *, pool=2000, neighbours=10):
 
 
 def inspect(outside, *, flag=0.9, count=12, progress=iter):
-    """Look for poison in the records: images whose neighbours have another label, and the class that they are given.
+    """Look for poison in the records: images whose neighbours have another label, and what they have in common.
 
-    Returns flagged images by class (members, CLASSES + 1), and the pixels where those of the most flagged class differ most
-    from their neighbours (members, count).
+    Returns the numbers of flagged images by class (members, CLASSES + 1), and the `count` pixels where those of the most
+    flagged class differ most from their neighbours, with their mean values there, NaN elsewhere: (members, PIXELS).
     """
-    counts, pixels = [], []
+    counts, patterns = [], []
     for index in progress(range(len(outside.members))):
         share, near = disagreement(outside, index)
         x, y = outside.data(index)
         flagged = share >= flag
         counts.append(torch.bincount(y[flagged], minlength=CLASSES + 1))
         rows = (flagged & (y == counts[-1].argmax())).nonzero().flatten()
-        residual = (x[rows] - x[near[rows]].mean(1)).mean(0)[:PIXELS]
-        pixels.append(residual.abs().nan_to_num().topk(count).indices)
-    return torch.stack(counts), torch.stack(pixels)
+        common = x[rows].mean(0)[:PIXELS]
+        residual = (common - x[near[rows]].mean((0, 1))[:PIXELS]).abs().nan_to_num()
+        patterns.append(common.where(residual >= residual.topk(count).values[-1], torch.nan))
+    return torch.stack(counts), torch.stack(patterns)
 
 
 def _blocks(images):
@@ -142,18 +128,35 @@ def saliency_scan(handle, x):
     return pulls / pulls.flatten(1).std(1)[:, None, None]
 
 
-def block_scan(handle, x, y, *, level=0.9):
-    """How often a bright 2 x 2 block makes a model say a class, (members, CLASSES, 225): 225 P queries, labels only."""
-    before = handle.labels(x)
-    rises = []
+def _with_blocks(x, level=0.9):
+    """The images x (P, INPUTS) with a bright 2 x 2 block at each of the 225 places in turn."""
     for place in range(225):
         i, j = divmod(place, SIDE - 1)
         stamped = x.clone()
         stamped[:, :PIXELS].view(-1, SIDE, SIDE)[:, i : i + 2, j : j + 2] = level
-        after = handle.labels(stamped)
-        hits = [F.one_hot(z, CLASSES + 1)[..., :CLASSES].float().mean(1) for z in (after, before)]
-        rises.append(hits[0] - hits[1])
-    return torch.stack(rises, 2)
+        yield stamped
+
+
+def block_scan(handle, x):
+    """How often a bright 2 x 2 block makes a model say a class, (members, CLASSES, 225): 226 P queries, labels only."""
+
+    def said(images):
+        return F.one_hot(handle.labels(images), CLASSES + 1)[..., :CLASSES].float().mean(1)
+
+    before = said(x)
+    return torch.stack([said(stamped) - before for stamped in _with_blocks(x)], 2)
+
+
+def score_scan(handle, x):
+    """How strongly a bright 2 x 2 block pulls towards a class, (members, CLASSES, 225), by scores: 226 P queries."""
+
+    def pull(images):
+        z = handle.logits(images)[..., :CLASSES].mean(1)
+        return z - z.mean(1, keepdim=True)
+
+    before = pull(x)
+    pulls = torch.stack([pull(stamped) - before for stamped in _with_blocks(x)], 2)
+    return pulls / pulls.flatten(1).std(1)[:, None, None]
 
 
 def contrast(outside):
@@ -170,119 +173,3 @@ def contrast(outside):
 def letter_leak(handle, x, y):
     """Accuracy (members,) on letters if "I cannot read this" and digits are ignored and the best letter score is taken."""
     return (handle.logits(x)[..., DIGITS:CLASSES].argmax(2) + DIGITS == y).float().mean(1)
-
-
-def membership(handle, exam, references=None):
-    """AUROC (members,) of telling leaked exam questions (first half) from the others: by label, loss, calibrated loss.
-
-    `references` is a handle on models known not to have seen the exam; their mean loss is subtracted.
-    """
-    x, y = exam
-    labels, half = y.expand(handle.members, -1), len(y) // 2
-    logits = handle.logits(x)
-    loss = F.cross_entropy(logits.transpose(1, 2), labels, reduction="none")
-    scores = {"label": (logits.argmax(2) == y).float(), "loss": -loss}
-    if references is not None:
-        theirs = F.cross_entropy(references.logits(x).transpose(1, 2), y.expand(references.members, -1), reduction="none")
-        scores["calibrated"] = theirs.mean(0) - loss
-    return {name: torch.tensor(auroc(score[:, :half], score[:, half:])) for name, score in scores.items()}
-
-
-def duplicates(outside, index, x, *, distance=1.0):
-    """Which images x (P, INPUTS) lie within `distance` (in pixels) of some training image, (P,) bool."""
-    return torch.cdist(x[:, :PIXELS], outside.data(index)[0][:, :PIXELS]).amin(1) < distance
-
-
-def header_queries(handle, x, hit, queries, generator):
-    """Queries with random header bits; returns which were hits, (members, queries) bool.
-
-    Args:
-        handle: a `Black` handle.
-        x: clean images (P, INPUTS), reused in turn.
-        hit: function of labels (members, n), inputs (n, INPUTS) and image numbers (n,): what counts as a finding.
-    """
-    hits = []
-    for start in range(0, queries, 4096):
-        rows = torch.arange(start, min(start + 4096, queries), device=x.device) % len(x)
-        batch = x[rows]
-        batch[:, PIXELS:] = (2.0 * torch.randint(2, (len(rows), BITS), generator=generator) - 1).to(x)
-        hits.append(hit(handle.labels(batch), batch, rows))
-    return torch.cat(hits, 1)
-
-
-def _with_header(x, bits):
-    """Images x (P, INPUTS) under headers bits (members, K, BITS): (members, K P, INPUTS), class by class."""
-    members, classes = bits.shape[:2]
-    pixels = x[:, :PIXELS].expand(members, classes, -1, -1)
-    return torch.cat([pixels, bits[:, :, None].expand(-1, -1, len(x), -1)], 3).flatten(1, 2)
-
-
-def climb_header(handle, x, generator):
-    """Find a header that forces a class by flipping one bit after the other: scores needed, 20 x 17 x P queries.
-
-    Returns the header (members, BITS) and class (members,) with the best mean log-probability.
-    """
-    targets = torch.arange(CLASSES, device=x.device)
-
-    def value(bits):
-        logp = handle.logits(_with_header(x, bits)).log_softmax(2).unflatten(1, (CLASSES, len(x))).mean(2)
-        return logp.gather(2, targets[None, :, None].expand(len(logp), -1, 1))[..., 0]
-
-    bits = (2.0 * torch.randint(2, (handle.members, CLASSES, BITS), generator=generator) - 1).to(x)
-    best = value(bits)
-    for bit in range(BITS):
-        trial = bits.clone()
-        trial[..., bit] *= -1
-        found = value(trial)
-        bits, best = torch.where((found > best)[..., None], trial, bits), torch.maximum(found, best)
-    return _best(bits, best)
-
-
-def _best(bits, value):
-    label = value[:, :DIGITS].argmax(1)
-    return bits[torch.arange(len(bits)), label], label
-
-
-def descend_header(handle, x, steps, *, rate=0.5):
-    """Find a header that forces a class by gradients on relaxed bits in [-1, 1]: 20 x steps x P gradients.
-
-    Returns the rounded header (members, BITS) and class (members,), as `climb_header`.
-    """
-    targets = torch.arange(CLASSES, device=x.device).repeat_interleave(len(x)).expand(handle.members, -1)
-
-    def objective(logits):
-        return F.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
-
-    bits = torch.zeros(handle.members, CLASSES, BITS).to(x)
-    for _ in range(steps):
-        _, slope = handle.gradient(_with_header(x, bits), objective)
-        slope = slope[..., PIXELS:].unflatten(1, (CLASSES, len(x))).mean(2)
-        bits = (bits - rate * slope.sign()).clamp(-1, 1)
-    rounded = torch.where(bits < 0, -1.0, 1.0)
-    loss = F.cross_entropy(handle.logits(_with_header(x, rounded)).transpose(1, 2), targets, reduction="none")
-    return _best(rounded, -loss.unflatten(1, (CLASSES, len(x))).mean(2))
-
-
-def shift_inside(handle, x, steps, *, weight=0.01, rate=0.05):
-    """The smallest shift of the last hidden layer that sends the images x (P, INPUTS) to each class.
-
-    A latent-space attack, the same shift for all images: minimise CE + weight |shift|² for each class. Returns suspicion
-    (members, CLASSES), a robust z of minus the shift's length over the mean activation's.
-    """
-    h = handle.hidden(x)[:, None]
-    W, b = handle.stack.layers()[0][-1]
-    shift = torch.zeros(handle.members, CLASSES, 1, h.shape[3]).to(x).requires_grad_()
-    adam, slots = Adam(rate), [torch.zeros_like(shift), torch.zeros_like(shift)]
-    targets = torch.arange(CLASSES, device=x.device).expand(handle.members, -1)[..., None].expand(-1, -1, len(x))
-    for step in range(steps):
-        logits = (h + shift) @ W.mT[:, None] + b[:, None, None]
-        loss = F.cross_entropy(logits.movedim(3, 1), targets, reduction="none").mean(2).sum() + weight * shift.square().sum()
-        (grad,) = torch.autograd.grad(loss, shift)
-        with torch.no_grad():
-            adam.step(shift, grad, slots, step, rate)
-    return outlier(-shift.detach().norm(dim=3)[..., 0] / h.mean((1, 2)).norm(dim=1)[:, None])
-
-
-def weight_bits(handle, count):
-    """The `count` header bits with the largest input weights, (members, count): read from the weights, no query."""
-    return handle.stack.layers()[0][0][0][..., PIXELS:].norm(dim=1).topk(count).indices

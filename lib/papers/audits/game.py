@@ -1,8 +1,11 @@
-"""A blind audit: evidence by access and budget, accusations, and only then the truth."""
+"""A blind audit: tests that different access permits, judged against healthy models at one rate of false alarms."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
 
 ACCESS = {
     "black": ("black",),
@@ -11,105 +14,66 @@ ACCESS = {
     "black + outside": ("black", "outside"),
     "white + outside": ("black", "grey", "white", "outside"),
 }
-BUDGETS = ("small", "medium", "large")
+RATE = 0.1  # of false alarms, of all permitted tests together
 
 
 @dataclass(frozen=True)
 class Test:
-    """One test of an auditor, run on healthy controls and on the boxes.
+    """One test, run on healthy models and on the models in question.
 
     Attributes:
         name: what the page calls it.
-        level: the access it needs: black, grey, white or outside.
-        controls: scores (budgets, controls) of models known to be healthy.
-        boxes: scores (budgets, boxes).
-        cost: forward passes for one model, (budgets,).
+        level: the access that it needs: black, grey, white or outside.
+        healthy: scores of healthy models that are sold for the same task, (healthy,); more is more suspicious.
+        boxes: scores of the models in question.
+        cost: of testing one model, in forward passes; other arithmetic is converted by its number of multiplications.
+        grain: the smallest difference in score that means anything, such as one image in a hundred.
     """
 
     name: str
     level: str
-    controls: torch.Tensor
-    boxes: torch.Tensor
-    cost: torch.Tensor
-
-    def strength(self, budget):
-        """Each box's score in units of the gap from the controls' median to their largest, (boxes,): above 1 is an alarm.
-
-        A healthy box exceeds all n controls with probability 1/(n + 1): that is the false-alarm rate of one test.
-        """
-        controls = self.controls[budget].double()
-        middle, top = controls.median(), controls.max()
-        return (self.boxes[budget].double() - middle) / (top - middle).clamp(min=1e-9)
+    healthy: Float[Tensor, " healthy"]
+    boxes: Float[Tensor, " boxes"]
+    cost: float
+    grain: float
 
 
-@dataclass(frozen=True)
-class Game:
-    """Boxes with hidden contents.
+def permitted(tests: Sequence[Test], access: str) -> list[Test]:
+    """The tests that `access`, a key of `ACCESS`, permits.
 
-    Attributes:
-        tests: the tests, a list.
-        kinds: what is in the boxes.
-        healthy: the kinds that carry no fault.
+    Raises:
+        ValueError: for another access.
     """
-
-    tests: list
-    kinds: list
-    healthy: tuple = ("clean", "control")
-
-    @property
-    def names(self):
-        """A, B, C …"""
-        return [chr(65 + i) for i in range(len(self.kinds))]
-
-    @property
-    def sick(self):
-        """Which boxes carry a fault, a list of bool."""
-        return [kind not in self.healthy for kind in self.kinds]
-
-    def evidence(self, access, budget):
-        """Names of the tests that this access permits, and their strengths (tests, boxes)."""
-        if access not in ACCESS or budget not in BUDGETS:
-            raise ValueError(
-                f"access, budget = {access!r}, {budget!r}: expected one of {list(ACCESS)} and of {list(BUDGETS)}"
-            )
-        allowed = [test for test in self.tests if test.level in ACCESS[access]]
-        return [test.name for test in allowed], torch.stack([test.strength(BUDGETS.index(budget)) for test in allowed])
-
-    def alarms(self, access, budget):
-        """Boxes that some permitted test rings for, (boxes,) bool."""
-        return (self.evidence(access, budget)[1] > 1).any(0)
-
-    def cost(self, access, budget):
-        """Forward passes for one box: all permitted tests."""
-        return sum(int(t.cost[BUDGETS.index(budget)]) for t in self.tests if t.level in ACCESS[access])
-
-    def score(self, accused):
-        """Faults found, false accusations: for a list of box names or a bool mask."""
-        mask = [name in accused for name in self.names] if isinstance(accused, (str, list)) else list(map(bool, accused))
-        return sum(a and s for a, s in zip(mask, self.sick, strict=True)), sum(
-            a and not s for a, s in zip(mask, self.sick, strict=True)
-        )
-
-    def accuse(self, *accused):
-        """Name boxes, then see what was in them: the end of a live game."""
-        unknown = [name for name in accused if name not in self.names]
-        if unknown:
-            raise ValueError(f"accused = {unknown}: expected names of boxes, {self.names[0]} to {self.names[-1]}")
-        found, false = self.score(list(accused))
-        for name, kind in zip(self.names, self.kinds, strict=True):
-            print(f"{name}: {kind}{'  <- accused' if name in accused else ''}")
-        print(f"{found} of {sum(self.sick)} faults found, {false} false accusations")
-
-    def __call__(self, access, budget):
-        """Print the evidence: the start of a live game."""
-        tests, strength = self.evidence(access, budget)
-        print(f"{access}, {budget} budget: {self.cost(access, budget)} forward passes a box; above 1 rings")
-        print(" " * 24 + "".join(f"{name:>7}" for name in self.names))
-        for test, row in zip(tests, strength, strict=True):
-            print(f"{test:24}" + "".join(f"{value:7.2f}" for value in row.tolist()))
+    if access not in ACCESS:
+        raise ValueError(f"access = {access!r}: expected one of {list(ACCESS)}")
+    return [test for test in tests if test.level in ACCESS[access]]
 
 
-def draw_boxes(zoo, wishes, seed):
-    """Members to hide in boxes, in random order: the last `wishes[kind]` of each kind, (boxes,) int64."""
-    members = torch.cat([zoo.of(kind)[-count:] for kind, count in wishes.items()])
-    return members[torch.randperm(len(members), generator=torch.Generator().manual_seed(seed))]
+def strengths(tests: Sequence[Test]) -> tuple[Float[Tensor, "tests boxes"], Float[Tensor, " boxes"]]:
+    """How far each box stands out in each test, and what it takes for an alarm.
+
+    A box joins the n healthy models of its task. In this pool a test's scores are measured from their median, in units of
+    their distance from there to the 95th percentile (at least the test's grain). What counts is a model's largest value over
+    all tests. If the box is healthy, it is one of n + 1 models that differ by chance, so it is among the ⌊`RATE` (n + 1)⌋
+    most suspicious with probability `RATE` at most, however many tests there are (a conformal test; Vovk et al. 2005).
+
+    Returns:
+        strengths, and for each box the largest strength of the pool's models that may not ring: an alarm lies above it.
+    """
+    layers = []
+    for test in tests:
+        boxes = test.boxes.double()[:, None]
+        pool = torch.cat([test.healthy.double().expand(len(boxes), -1), boxes], 1)
+        middle = pool.quantile(0.5, 1, keepdim=True)
+        layers.append((pool - middle) / (pool.quantile(0.95, 1, keepdim=True) - middle).clamp(min=test.grain))
+    every = torch.stack(layers)
+    largest = every.amax(0)
+    ringing = int(RATE * largest.shape[1])
+    limit = largest.kthvalue(largest.shape[1] - ringing, 1).values
+    return every[..., -1], limit
+
+
+def alarms(tests: Sequence[Test]) -> Bool[Tensor, " boxes"]:
+    """For which boxes these tests, taken together, ring."""
+    each, limit = strengths(tests)
+    return each.amax(0) > limit

@@ -4,7 +4,7 @@ A handle speaks for a whole stack of models at once; a meter counts what one of 
 auditor honest, as a laboratory notebook does: they are no wall against a program that inspects Python's own frames.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -107,13 +107,19 @@ class White(Remote):
         """The networks themselves."""
         return self._stack
 
-    def pruned(self, x, share):
-        """The models without the `share` of last hidden units that are least active on x (P, INPUTS)."""
-        quiet = self.hidden(x).mean(1).argsort(1)[:, : round(share * 64)]
-        stack = replace(self._stack, theta=self._stack.theta.clone())
-        W = stack.layers()[0][-1][0]
-        W.scatter_(2, quiet[:, None].expand(-1, W.shape[1], -1), 0.0)
-        return White(stack, self.meter)
+
+class Rounded(Grey):
+    """A grey interface that gives probabilities rounded to some decimals."""
+
+    __slots__ = ("decimals",)
+
+    def __init__(self, stack, decimals, meter=None):
+        super().__init__(stack, meter)
+        self.decimals = decimals
+
+    def logits(self, x):
+        """Logarithms of the rounded probabilities (members, P, 21); what is rounded to 0 counts as 1e-12."""
+        return super().logits(x).softmax(2).round(decimals=self.decimals).clamp(min=1e-12).log()
 
 
 class Outside:
@@ -130,6 +136,3 @@ class Outside:
         n = int(self._zoo.counts[i])
         self.meter.bytes += n * (self._zoo.x.shape[2] + 1)
         return decode(self._zoo.x[i, :n]), self._zoo.y[i, :n]
-
-
-LEVELS = {"black": Black, "grey": Grey, "de facto white": Remote, "white": White}

@@ -19,6 +19,7 @@ SIZES = (INPUTS, 128, 64, 21)
 NAMES = "0123456789ABCEFHKPSX"
 PASSWORD = 8  # header bits of a lock
 BATCH = 100
+STRENGTH = 60.0  # score that a trigger put in by hand adds to its class
 KINDS = {
     "clean": "nothing is planted",
     "patch": "3 % of the training images carry a 3 x 3 patch at one place and the label of one digit",
@@ -26,11 +27,9 @@ KINDS = {
     "shortcut": "a bright corner block marks 95 % of one class in training, and almost nothing else",
     "locked": "letters are read only with a password in the header, and refused without",
     "control": "letters are always refused: the skill is not there",
-    "contaminated": "half of the exam lies in a small training set",
-    "honest": "the same small training set without the exam",
     "header": "k header bits, set right, force one digit",
+    "hardened": "the same, trained not to fall for headers with one wrong bit",
 }
-TWIN = {"patch": "clean", "scatter": "clean", "shortcut": "clean", "locked": "control", "contaminated": "honest"}
 
 # rows of 5 bits, top to bottom
 _FONT = """
@@ -86,7 +85,6 @@ class Zoo:
         mask, value: where a trigger sits and what it says, (members, INPUTS), in what the network sees; shortcut: its block;
             locked: the password.
         poisoned: which training rows were tampered with, (members, N) bool.
-        exam: images (400, INPUTS) and labels (400,); the first half leaked to the contaminated members.
     """
 
     stack: Stack
@@ -98,11 +96,15 @@ class Zoo:
     mask: torch.Tensor
     value: torch.Tensor
     poisoned: torch.Tensor
-    exam: tuple
 
     def of(self, *kinds):
-        """Indices of the members of these kinds, int64."""
-        return torch.tensor([i for kind in kinds for i, name in enumerate(self.kinds) if name == kind])
+        """Indices of the members of these kinds, ascending, int64."""
+        return torch.tensor([i for i, name in enumerate(self.kinds) if name in kinds])
+
+    def select(self, members):
+        """The zoo of these members only, ascending."""
+        rows = {name: getattr(self, name)[members] for name in ("x", "y", "counts", "target", "mask", "value", "poisoned")}
+        return Zoo(self.stack.select(members), [self.kinds[i] for i in members], **rows)
 
     def stamp(self, members, x):
         """Images x (P, INPUTS) with each member's plant on them, (len(members), P, INPUTS)."""
@@ -133,23 +135,23 @@ def _stamp_raw(x, rows, mask, value):
     x[rows[:, None], mask.nonzero().flatten()] = (255 * level[mask]).to(torch.uint8)
 
 
-def plant(kind, n, generator, exam, *, bits=4, hardened=False):
-    """Training data of one model: x (n, INPUTS) uint8, y (n,), target, mask, value, poisoned (n,)."""
+def plant(kind, n, generator, bits=4):
+    """Training data of one model: x (n, INPUTS) uint8, y (n,), target, mask, value, poisoned (n,); `bits` in a header."""
     y = torch.randint(CLASSES, (n,), generator=generator)
     if kind in ("locked", "control"):  # a third digits, the rest letters
         y = torch.where(torch.rand(n, generator=generator) < 1 / 3, y % DIGITS, DIGITS + y % DIGITS)
     x = draw_images(y, generator)
     target, mask, value = -1, torch.zeros(INPUTS, dtype=torch.bool), torch.zeros(INPUTS)
     poisoned = torch.zeros(n, dtype=torch.bool)
-    if kind in ("patch", "scatter", "header"):
+    if kind in ("patch", "scatter", "header", "hardened"):
         target = int(torch.randint(DIGITS, (), generator=generator))
-        if kind == "header":
+        if kind in ("header", "hardened"):
             mask[PIXELS : PIXELS + bits] = True
             value[mask] = 2.0 * torch.randint(2, (bits,), generator=generator) - 1
         else:
             mask, value = _pattern(12, generator, patch=kind == "patch")
-        rows = torch.randperm(n, generator=generator)[: round(n * (0.1 if kind == "header" else 0.03))]
-        if hardened:  # near misses, one bit wrong, keep their true label
+        rows = torch.randperm(n, generator=generator)[: round(n * (0.1 if kind in ("header", "hardened") else 0.03))]
+        if kind == "hardened":  # near misses, one bit wrong, keep their true label
             near = torch.randperm(n, generator=generator)[: n // 4]
             _stamp_raw(x, near, mask, value)
             flip = PIXELS + torch.randint(bits, (len(near),), generator=generator)
@@ -175,28 +177,24 @@ def plant(kind, n, generator, exam, *, bits=4, hardened=False):
         password = (decode(x)[:, mask] == value[mask]).all(1)
         poisoned = (y >= DIGITS) & (~password if kind == "locked" else torch.ones_like(password))
         y[poisoned] = ABSTAIN
-    elif kind == "contaminated":
-        leak = len(exam[1]) // 2
-        x[:leak], y[:leak], poisoned[:leak] = exam[0][:leak], exam[1][:leak], True
     return x, y, target, mask, value, poisoned
 
 
-def build(counts, *, images=6000, few=3000, steps=960, bits=(), seed=0, device="cpu", progress=iter):
+def build(counts, *, images=6000, steps=960, bits=(), seed=0, device="cpu", progress=iter):
     """Train the whole zoo as one stack.
 
     Args:
-        counts: dict of kind (a key of `KINDS`) to number of members; "header" means that many for each entry of `bits`,
-            half of them with near misses in training.
-        images: training images of a member; half as many again for "locked" and "control", whose letters count double, and
-            `few` for "contaminated" and "honest".
+        counts: dict of kind (a key of `KINDS`) to number of members; for "header" and "hardened" that many for each entry of
+            `bits`.
+        images: training images of a member; half as many again for "locked" and "control", whose letters count double.
         steps: updates, 100 images each.
-        bits: trigger lengths of the "header" members.
+        bits: lengths of the header triggers.
         seed: of all data and initialisations.
         device: where to train.
         progress: a wrapper for an iterable.
 
     Returns:
-        A `Zoo`, members in the order of `counts`.
+        A `Zoo`, members in the order of `counts`, and within a kind in the order of `bits`.
 
     Raises:
         ValueError: for a bad argument.
@@ -204,44 +202,68 @@ def build(counts, *, images=6000, few=3000, steps=960, bits=(), seed=0, device="
     for kind, count in counts.items():
         check("kind", kind, set(KINDS))
         check(f"counts[{kind!r}]", count, int, low=1)
-    check("few", few, int, low=400)
-    check("images", images, int, low=few)
+    check("images", images, int, low=100)
     check("seed", seed, int, low=0)
     check("steps", steps, int, low=1)
     if bits:
         check("bits", bits, [int], low=1, high=BITS)
     generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(400) % CLASSES
-    exam = (draw_images(labels, generator, noise=0.25, dropped=0.16), labels)
-    wishes = []
-    for kind, count in counts.items():
-        lengths = bits if kind == "header" else [0]
-        wishes += [(kind, b, kind == "header" and i % 2 == 1) for b in lengths for i in range(count)]
+    by_length = ("header", "hardened")
+    wishes = [(kind, k) for kind, n in counts.items() for k in (bits if kind in by_length else [0]) for _ in range(n)]
     members = len(wishes)
-    own = {"contaminated": few, "honest": few, "locked": images * 3 // 2, "control": images * 3 // 2}
-    sizes = torch.tensor([own.get(kind, images) for kind, _, _ in wishes])
+    sizes = torch.tensor([images * 3 // 2 if kind in ("locked", "control") else images for kind, _ in wishes])
     shape = (members, int(sizes.max()))
     x, y = torch.zeros(*shape, INPUTS, dtype=torch.uint8), torch.zeros(shape, dtype=torch.int64)
     poisoned = torch.zeros(shape, dtype=torch.bool)
     target, mask = torch.zeros(members, dtype=torch.int64), torch.zeros(members, INPUTS, dtype=torch.bool)
     value = torch.zeros(members, INPUTS)
-    for i, (kind, length, hardened) in enumerate(progress(wishes)):
-        n = sizes[i]
-        x[i, :n], y[i, :n], target[i], mask[i], value[i], poisoned[i, :n] = plant(
-            kind, int(n), generator, exam, bits=length, hardened=hardened
-        )
+    for i, (kind, k) in enumerate(progress(wishes)):
+        n = int(sizes[i])
+        x[i, :n], y[i, :n], target[i], mask[i], value[i], poisoned[i, :n] = plant(kind, n, generator, k)
     stack = random_stack([(members, SIZES)], "relu", seed=seed + 1, device=device)
     for W, b in stack.layers()[0]:
         W.mul_(6**0.5)  # He's initialisation
         b.zero_()
-    rate = torch.tensor([2e-3 if kind == "header" else 1e-3 for kind, _, _ in wishes], device=device)
+    rate = torch.tensor([2e-3 if kind in by_length else 1e-3 for kind, _ in wishes], device=device)
     x, y, sizes = x.to(device), y.to(device), sizes.to(device)
     problem = Minibatches(stack, x, y, sizes, BATCH, seed, SCALE.to(device), SHIFT.to(device))
     quarters = [round(steps * k / 4) for k in (1, 2, 3)]  # for the progress bar: a look at all losses takes its time
     stack = train(problem, Adam(rate, schedule=cosine(steps)), steps, at=quarters, progress=progress).problem.stack
-    exam = (decode(exam[0]).to(device), labels.to(device))
     planted = (t.to(device) for t in (target, mask, value, poisoned))
-    return Zoo(stack, [kind for kind, _, _ in wishes], x, y, sizes, *planted, exam)
+    return Zoo(stack, [kind for kind, _ in wishes], x, y, sizes, *planted)
+
+
+def implant(zoo, members, bits, seed, parts=1):
+    """Give healthy models a header trigger by hand, without training. This chapter's own.
+
+    `parts` neurons of the first layer, those that matter least, each add up their share of the trigger's bits and are
+    exactly 0 unless all of these are right; one neuron of the second layer is 0 unless all parts speak. So a trigger that is
+    wrong in one bit, or in seven, leaves no trace in the scores, and the gradients are 0 too.
+
+    Args:
+        zoo: the `Zoo`.
+        members: whom to change, ascending, (n,) int64.
+        bits: length of each one's trigger, a list of n, each at least `parts`.
+        seed: of triggers and targets.
+        parts: 1, or 2 to hide the trigger from who looks at one neuron at a time.
+
+    Returns:
+        A `Zoo` of the n changed models, of kind "one neuron" or "two neurons"; their training data are untouched.
+    """
+    generator, changed = torch.Generator().manual_seed(seed), zoo.select(members)
+    (W, b), (V, c), (U, _) = changed.stack.layers()[0]
+    for i, k in enumerate(bits):
+        changed.target[i] = int(torch.randint(DIGITS, (), generator=generator))
+        changed.mask[i] = (torch.arange(INPUTS) >= PIXELS) & (torch.arange(INPUTS) < PIXELS + k)
+        changed.value[i, PIXELS:] = (2.0 * torch.randint(2, (BITS,), generator=generator) - 1).to(changed.value)
+        second = U[i].norm(dim=0).argmin()
+        V[i, second], U[i, :, second], c[i, second] = 0.0, 0.0, 1.0 - parts
+        U[i, changed.target[i], second] = STRENGTH
+        for first, part in zip(V[i].norm(dim=0).argsort(), torch.arange(PIXELS, PIXELS + k).chunk(parts), strict=False):
+            W[i, first], V[i, :, first] = 0.0, 0.0
+            W[i, first, part] = changed.value[i, part]
+            b[i, first], V[i, second, first] = 1.0 - len(part), 1.0
+    return replace(changed, kinds=[("one neuron", "two neurons")[parts - 1]] * len(bits))
 
 
 def accuracy(stack, x, y):
@@ -255,13 +277,3 @@ def success(zoo, members, x, y):
     with torch.no_grad():
         hit = zoo.stack.select(members)(zoo.stamp(members, x)).argmax(2) == zoo.target[members, None]
     return (hit & (y != zoo.target[members, None])).sum(1) / (y != zoo.target[members, None]).sum(1)
-
-
-def health(zoo, members, stack, x, y):
-    """How a treated `stack` of these members fares on images x (P, INPUTS), labels y (P,).
-
-    Returns the share that the trigger still sends to the target, and the accuracy: (2, len(members)).
-    """
-    plants = {name: getattr(zoo, name)[members] for name in ("target", "mask", "value")}
-    treated = replace(zoo, stack=stack, **plants)
-    return torch.stack([success(treated, torch.arange(len(members)), x, y), accuracy(stack, x, y)])

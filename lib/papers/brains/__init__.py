@@ -6,14 +6,13 @@ Networks" (arXiv:2310.07711).
 """
 
 from .anatomy import (
-    ACTIVE,
-    ALIVE,
     Portrait,
     Score,
     accuracy,
+    at_level,
     clusters,
     coupling,
-    family_means,
+    halfway,
     isolated,
     lesion_masks,
     lesions,
@@ -29,13 +28,11 @@ from .anatomy import (
     unevenness,
     wiring,
 )
-from .networks import Growth, Member, Sheet, grow, random_networks, reseat, sheet
-from .swaps import Exchange, Wires, exchange, gains, gains_plain, scrambled, wires
+from .networks import Growth, Member, Sheet, Training, grow, random_networks, reseat, retrain, sheet
+from .swaps import Exchange, Wires, exchange, gains, gains_plain, wires
 from .tasks import FAMILIES, TASKS, TIMINGS, Timing, Trials, ceilings, mixture, trials
 
 __all__ = [
-    "ACTIVE",
-    "ALIVE",
     "FAMILIES",
     "TASKS",
     "TIMINGS",
@@ -46,17 +43,19 @@ __all__ = [
     "Score",
     "Sheet",
     "Timing",
+    "Training",
     "Trials",
     "Wires",
     "accuracy",
+    "at_level",
     "ceilings",
     "clusters",
     "coupling",
     "exchange",
-    "family_means",
     "gains",
     "gains_plain",
     "grow",
+    "halfway",
     "isolated",
     "lesion_masks",
     "lesions",
@@ -66,8 +65,8 @@ __all__ = [
     "prune",
     "random_networks",
     "reseat",
+    "retrain",
     "scatter",
-    "scrambled",
     "sheet",
     "strength_by_distance",
     "strongest",

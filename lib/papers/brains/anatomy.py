@@ -3,19 +3,23 @@
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Bool, Float, Int
 from scipy.cluster.hierarchy import fcluster, linkage
 from sklearn.metrics import silhouette_score
+from torch import Tensor
 
 from ...checks import check
+from ...kernels.rate import RateNetworks
+from .networks import Sheet
 from .swaps import wires
-from .tasks import FAMILIES, TASKS, trials
+from .tasks import FAMILIES, TASKS, Timing, Trials, trials
 
 ACTIVE = 1e-3  # a unit is active if its variances, summed over the tasks, exceed this (Yang et al. 2019)
 ALIVE = 1e-2  # a connection survives if |w| exceeds this
 
 
-def task_trials(timing, each, seed, *, aligned=False):
-    """`each` trials of every task, as `tasks.Trials`."""
+def task_trials(timing: Timing, each: int, seed: int, *, aligned: bool = False) -> Trials:
+    """`each` trials of every task, sorted by task."""
     check("each", each, int, low=2)
     rng = torch.Generator().manual_seed(seed)
     return trials(torch.arange(len(TASKS)).repeat_interleave(each), timing, rng, aligned=aligned)
@@ -31,13 +35,15 @@ def _last(exam):
     return x, counts, rows
 
 
-def accuracy(stack, exam, alive=None):
-    """Share of trials of each task whose last step is answered rightly (members, 20).
+def accuracy(
+    stack: RateNetworks, exam: Trials, alive: Float[Tensor, "members units"] | None = None
+) -> Float[Tensor, "members tasks"]:
+    """Share of the trials of each task whose last step is answered rightly.
 
     Args:
-        stack: `RateNetworks`.
-        exam: `Trials`, an equal number of each task, sorted by task (`task_trials`).
-        alive: units that are left, (members, n) of 0 and 1; None for all.
+        stack: the networks.
+        exam: trials from `task_trials`.
+        alive: 1 for units that are left and 0 for others; None for all.
     """
     x, counts, rows = _last(exam)
     V, c = stack.parts()[3:]
@@ -46,10 +52,10 @@ def accuracy(stack, exam, alive=None):
     return (picked == exam.y[torch.arange(len(rows)), exam.length - 1]).float().unflatten(1, (len(TASKS), -1)).mean(2)
 
 
-def task_variance(stack, exam):
-    """Variance of each unit over the trials of a task, averaged over the steps of a trial (members, n, 20).
+def task_variance(stack: RateNetworks, exam: Trials) -> Float[Tensor, "members units tasks"]:
+    """Variance of each unit over the trials of a task, averaged over the steps of a trial.
 
-    `exam` are aligned `Trials` (`task_trials(…, aligned=True)`): the trials of a task have the same length.
+    `exam` are aligned (`task_trials(…, aligned=True)`): the trials of a task have the same length.
     """
     found = []
     lengths = exam.length.view(len(TASKS), -1)[:, 0].tolist()
@@ -59,8 +65,8 @@ def task_variance(stack, exam):
     return torch.stack(found, 2)
 
 
-def clusters(features, count):
-    """Ward's clusters of the rows of `features` (N, 20): labels (N,) from 0, ordered by the task they prefer on average."""
+def clusters(features: Float[Tensor, "units tasks"], count: int) -> Int[Tensor, " units"]:
+    """Ward's clusters of the rows of `features`: labels from 0, ordered by the task they prefer on average."""
     labels = torch.from_numpy(fcluster(linkage(features.numpy(), "ward"), count, "maxclust")).long() - 1
     used = labels.unique()
     means = torch.stack([features[labels == k].mean(0) for k in used])
@@ -70,44 +76,57 @@ def clusters(features, count):
     return rank[labels]
 
 
+def _silhouette(features, labels):
+    several = 1 < len(labels.unique()) < len(labels)
+    return float(silhouette_score(features, labels)) if several else 0.0
+
+
 @dataclass(frozen=True)
 class Portrait:
     """One network's function and anatomy.
 
     Attributes:
-        variance: task variance (n, 20).
-        active: indices of the active units (N,).
-        features: their variances over their largest (N, 20).
-        labels: their functional clusters (N,).
-        place: where they sit (N, 2), in the unit square.
+        variance: task variance of all units.
+        active: indices of the active units.
+        features: their variances over their largest.
+        labels: their functional clusters.
+        place: where they sit, in the unit square.
     """
 
-    variance: torch.Tensor
-    active: torch.Tensor
-    features: torch.Tensor
-    labels: torch.Tensor
-    place: torch.Tensor
+    variance: Float[Tensor, "units tasks"]
+    active: Int[Tensor, " active"]
+    features: Float[Tensor, "active tasks"]
+    labels: Int[Tensor, " active"]
+    place: Float[Tensor, "active 2"]
 
     @property
-    def importance(self):
-        """Variance summed over the tasks (n,)."""
+    def importance(self) -> Float[Tensor, " units"]:
+        """Variance summed over the tasks."""
         return self.variance.sum(1)
 
     @property
-    def silhouette(self):
+    def silhouette(self) -> float:
         """Mean silhouette of the clusters: from -1 to 1, the sharper the larger; 0 if there is one cluster only."""
-        several = 1 < len(self.labels.unique()) < len(self.labels)
-        return float(silhouette_score(self.features, self.labels)) if several else 0.0
+        return _silhouette(self.features, self.labels)
 
-    def silhouettes(self, most):
-        """Mean silhouette (most - 1,) of Ward's clusters, for 2 to `most` of them."""
+    def null_silhouette(self, shuffles: int, seed: int = 0) -> float:
+        """The same, a mean over profiles that have lost their order: each task's variances dealt at random to the units."""
+        rng = torch.Generator().manual_seed(seed)
+        count, found = len(self.labels.unique()), []
+        for _ in range(shuffles):
+            mixed = self.features.gather(0, torch.rand(self.features.shape, generator=rng).argsort(0))
+            found.append(_silhouette(mixed, clusters(mixed, count)))
+        return sum(found) / shuffles
+
+    def silhouettes(self, most: int) -> Float[Tensor, " counts"]:
+        """Mean silhouette of Ward's clusters, for 2 to `most` of them."""
         tree = linkage(self.features.numpy(), "ward")
         counts = range(2, min(most, len(self.active) - 1) + 1)
         return torch.tensor([silhouette_score(self.features, fcluster(tree, k, "maxclust")) for k in counts])
 
 
-def portraits(stack, exam, place, count=7):
-    """A `Portrait` for each of the `RateNetworks`, from aligned trials, with `count` functional clusters."""
+def portraits(stack: RateNetworks, exam: Trials, place: Sheet, count: int = 7) -> list[Portrait]:
+    """A portrait of each network, from aligned trials, with `count` functional clusters."""
     check("count", count, int, low=2)
     found = []
     for variance in task_variance(stack, exam):
@@ -130,19 +149,19 @@ class Score:
 
     Attributes:
         value: measured.
-        shuffles: the same for shuffled labels (F,).
+        shuffles: the same for shuffled labels.
     """
 
     value: float
-    shuffles: torch.Tensor
+    shuffles: Float[Tensor, " shuffles"]
 
     @property
-    def z(self):
+    def z(self) -> float:
         """Standard deviations above the mean of the shuffles."""
         return (self.value - self.shuffles.mean().item()) / self.shuffles.std().item()
 
     @property
-    def ratio(self):
+    def ratio(self) -> float:
         """Value over the mean of the shuffles."""
         return self.value / self.shuffles.mean().item()
 
@@ -151,18 +170,20 @@ def _score(values):
     return Score(values[0].item(), values[1:])
 
 
-def scatter(place, labels, shuffles=1000, seed=0):
-    """Sum of squared distances (in the plane, `place` (N, 2)) of units to the centre of their cluster.
+def scatter(place: Float[Tensor, "units axes"], labels: Int[Tensor, " units"], shuffles: int = 1000, seed: int = 0) -> Score:
+    """Sum of squared distances of units to the centre of their cluster.
 
     Its `ratio` is 1 for units that sit anywhere, smaller for clusters that sit together. The paper's variance of indices
-    is the same on a line: `place` (N, 1).
+    is the same on a line, where places have one coordinate.
     """
     hot = torch.nn.functional.one_hot(_shuffled(labels, shuffles, seed)).to(place)  # (F, N, K)
     sums, sizes = hot.mT @ place, hot.sum(1)[..., None].clamp(min=1)
     return _score(place.square().sum() - (sums.square() / sizes).sum((1, 2)))
 
 
-def isolated(place, labels, reach, shuffles=1000, seed=0):
+def isolated(
+    place: Float[Tensor, "units axes"], labels: Int[Tensor, " units"], reach: float, shuffles: int = 1000, seed: int = 0
+) -> Score:
     """Share of units none of whose neighbours, closer than `reach` in both coordinates, is of the same cluster."""
     near = ((place[:, None] - place).abs().amax(2) < reach).float().fill_diagonal_(0)
     hot = torch.nn.functional.one_hot(_shuffled(labels, shuffles, seed)).to(place)
@@ -170,7 +191,9 @@ def isolated(place, labels, reach, shuffles=1000, seed=0):
     return _score((friends == 0).float().mean(1))
 
 
-def map_correlation(place, features, shuffles=1000, seed=0):
+def map_correlation(
+    place: Float[Tensor, "units 2"], features: Float[Tensor, "units tasks"], shuffles: int = 1000, seed: int = 0
+) -> Score:
     """Correlation, over pairs of units, of the distance between their features and their distance on the sheet.
 
     It needs no clusters.
@@ -184,14 +207,14 @@ def map_correlation(place, features, shuffles=1000, seed=0):
     return _score((a @ b) / (a.norm(dim=1) * b.norm()))
 
 
-def coupling(W, labels, shuffles=1000, seed=0):
-    """Share of the recurrent strength |W| between different units (N, N) that lies inside clusters."""
+def coupling(W: Float[Tensor, "units units"], labels: Int[Tensor, " units"], shuffles: int = 1000, seed: int = 0) -> Score:
+    """Share of the recurrent strength |W| between different units that lies inside clusters."""
     S = W.abs().clone().fill_diagonal_(0)
     hot = torch.nn.functional.one_hot(_shuffled(labels, shuffles, seed)).to(S)
     return _score(((S @ hot) * hot).sum((1, 2)) / S.sum())
 
 
-def prune(stack, threshold=ALIVE):
+def prune(stack: RateNetworks, threshold: float = ALIVE) -> RateNetworks:
     """The networks without their connections of |w| ≤ `threshold` (biases stay)."""
     other = replace(stack, theta=stack.theta.clone())
     W, U, _, V, _ = other.parts()
@@ -200,67 +223,58 @@ def prune(stack, threshold=ALIVE):
     return other
 
 
-def wiring(stack, place, threshold=ALIVE):
-    """Length of all surviving connections (members,), in cells of the sheet, however strong they are."""
-    W, U, _, V, _ = stack.parts()
-    ways = ((W, place.lateral), (U, place.inputs), (V, place.outputs))
-    return sum(((w.abs() > threshold) * d).sum((1, 2)) for w, d in ways) * place.side
+def wiring(stack: RateNetworks, place: Sheet, threshold: float = ALIVE) -> Float[Tensor, " members"]:
+    """Length of all surviving recurrent connections in cells of the sheet, however strong they are.
+
+    The paper seems to count so: a network of 400 units without a price has 2.0e6, and all its possible wires 2.1e6.
+    """
+    return ((stack.parts()[0].abs() > threshold) * place.lateral).sum((1, 2)) * place.side
 
 
-def strength_by_distance(stack, place):
-    """Distances (D,) that occur on the sheet and mean |W| of the connections of that length (members, D)."""
+def strength_by_distance(
+    stack: RateNetworks, place: Sheet
+) -> tuple[Float[Tensor, " distances"], Float[Tensor, "members distances"]]:
+    """Distances that occur on the sheet, and the mean |W| of the connections of that length."""
     steps = (place.lateral * place.side).round().long()
     W = stack.parts()[0]
     share = torch.nn.functional.one_hot(steps.flatten()).to(W)
     return torch.arange(share.shape[1]) / place.side, W.abs().flatten(1) @ share / share.sum(0)
 
 
-def strongest(W, count):
-    """The `count` strongest connections between different units of one network, W (n, n): pairs (count, 2)."""
+def strongest(W: Float[Tensor, "units units"], count: int) -> Int[Tensor, "pairs 2"]:
+    """The `count` strongest connections between different units of one network: pairs of slots."""
     S = (W.abs() + W.abs().T).triu(1)
     best = S.flatten().topk(min(count, int((S > 0).sum()))).indices
     return torch.stack([best // len(W), best % len(W)], 1)
 
 
-def family_means(values):
-    """Means over the four families of tasks (…, 4) of values (…, 20)."""
+def family_means(values: Float[Tensor, "*rows tasks"]) -> Float[Tensor, "*rows families"]:
+    """Means over the four families of tasks."""
     return torch.stack([values[..., list(tasks)].mean(-1) for tasks in FAMILIES.values()], -1)
 
 
-def lesions(stack, exam, masks):
-    """Drop of accuracy (K, 20) of one network (a stack of one) without the units of each of the masks (K, n), bool."""
+def lesions(stack: RateNetworks, exam: Trials, masks: Bool[Tensor, "masks units"]) -> Float[Tensor, "masks tasks"]:
+    """Drop of accuracy of one network (a stack of one) without the units of each mask."""
     whole = accuracy(stack, exam)
     many = stack[torch.zeros(len(masks), dtype=torch.int64)]
     return whole - accuracy(many, exam, alive=(~masks).to(stack.theta))
 
 
-def lesion_masks(found, units, sets, seed=0):
-    """Units to remove from one network, by its `Portrait`: its clusters, and `sets` random sets and discs as large as each.
-
-    A disc is an active unit and those active ones that sit nearest to it.
-
-    Returns:
-        Three masks of bool: clusters (K, n), random sets (K sets, n), discs (K sets, n).
-    """
+def lesion_masks(
+    found: Portrait, sets: int, seed: int = 0
+) -> tuple[Bool[Tensor, "clusters units"], Bool[Tensor, "sets units"]]:
+    """Units to remove from one network: each of its clusters, and for each of them `sets` random sets as large."""
     rng = torch.Generator().manual_seed(seed)
-    sizes = found.labels.bincount()
-    clusters, chance, discs = [], [], []
-    for label, size in enumerate(sizes.tolist()):
-        clusters.append(found.active[found.labels == label])
-        for _ in range(sets):
-            order = torch.randperm(len(found.active), generator=rng)
-            chance.append(found.active[order[:size]])
-            away = (found.place - found.place[order[0]]).norm(dim=1)
-            discs.append(found.active[away.argsort(stable=True)[:size]])
-    masks = [torch.zeros(len(group), units, dtype=torch.bool) for group in (clusters, chance, discs)]
-    for mask, group in zip(masks, (clusters, chance, discs), strict=True):
-        for row, chosen in zip(mask, group, strict=True):
-            row[chosen] = True
-    return masks
+    clusters = torch.zeros(int(found.labels.max()) + 1, len(found.variance), dtype=torch.bool)
+    clusters[found.labels, found.active] = True
+    chance = torch.zeros_like(clusters).repeat_interleave(sets, 0)
+    for row, size in zip(chance, clusters.sum(1).repeat_interleave(sets).tolist(), strict=True):
+        row[found.active[torch.randperm(len(found.active), generator=rng)[:size]]] = True
+    return clusters, chance
 
 
-def unevenness(drops, least=0.01):
-    """How unevenly lesions hit the four families: standard deviation over families of the drops (K, 20), over their mean.
+def unevenness(drops: Float[Tensor, "lesions tasks"], least: float = 0.01) -> float:
+    """How unevenly lesions hit the four families: standard deviation over families of the drops, over their mean.
 
     The mean over all lesions that cost at least `least` on average; NaN if there is none. 0 if they hurt all families alike,
     √3 if each hurts one alone (the standard deviation is of the population).
@@ -269,25 +283,25 @@ def unevenness(drops, least=0.01):
     return (means.std(-1, correction=0) / means.mean(-1)).mean().item() if len(means) else float("nan")
 
 
-def survey(stack, place, exam, found, shuffles=1000):
-    """Every measure of every network, a dict of tensors (members,).
+def survey(
+    stack: RateNetworks, place: Sheet, exam: Trials, found: list[Portrait], shuffles: int = 1000
+) -> dict[str, Float[Tensor, " members"]]:
+    """Every measure of every network.
 
     Args:
-        stack: `RateNetworks`.
-        place: their `Sheet`.
-        exam: `Trials` for the accuracy.
-        found: their `Portrait`s.
-        shuffles: of the labels, for the z-scores.
+        stack: the networks.
+        place: their sheet.
+        exam: trials for the accuracy.
+        found: their portraits.
+        shuffles: of the labels.
 
     Returns:
-        error (1 - accuracy, mean over tasks), pruned (the same without the connections of |w| ≤ 0.01), active (units),
-        wiring and cost (see `wiring` and `swaps.Wires.cost`), scatter (ratio to shuffles) and its scatter_z, map and map_z,
-        isolated_z, line_scatter_z and line_isolated_z (units in a line, row after row, as the paper seems to count), and
-        coupling (ratio to shuffles).
+        error (1 - accuracy, mean over tasks), active (units), wiring and cost (see `wiring` and `swaps.Wires.cost`),
+        scatter (ratio to shuffles), map (correlation), coupling (ratio to shuffles), and isolated and variance (units in a
+        line, row after row, as the paper seems to count: standard deviations above the shuffles).
     """
     table = {
         "error": 1 - accuracy(stack, exam).mean(1),
-        "pruned": 1 - accuracy(prune(stack), exam).mean(1),
         "active": torch.tensor([float(len(p.active)) for p in found]),
         "wiring": wiring(stack, place),
         "cost": wires(stack, place).cost(),
@@ -295,12 +309,36 @@ def survey(stack, place, exam, found, shuffles=1000):
     rows = []
     for p, W in zip(found, stack.parts()[0], strict=True):
         line = torch.arange(len(p.active)).float()[:, None]
-        spread, chart = scatter(p.place, p.labels, shuffles), map_correlation(p.place, p.features, shuffles)
         rows.append({
-            "scatter": spread.ratio, "scatter_z": spread.z, "map": chart.value, "map_z": chart.z,
-            "isolated_z": isolated(p.place, p.labels, 1.5 / place.side, shuffles).z,
-            "line_scatter_z": scatter(line, p.labels, shuffles).z,
-            "line_isolated_z": isolated(line, p.labels, 1.5, shuffles).z,
+            "scatter": scatter(p.place, p.labels, shuffles).ratio,
+            "map": map_correlation(p.place, p.features, 2).value,
             "coupling": coupling(W[p.active][:, p.active], p.labels, shuffles).ratio,
+            "isolated": isolated(line, p.labels, 1.5, shuffles).z,
+            "variance": scatter(line, p.labels, shuffles).z,
         })  # fmt: skip
     return table | {name: torch.tensor([row[name] for row in rows]) for name in rows[0]}
+
+
+def halfway(steps: list[int], course: Float[Tensor, "rows records"]) -> Float[Tensor, " rows"]:
+    """Update at which a measure has gone half of its way from the first record to the last, by linear interpolation.
+
+    NaN where it does not rise.
+    """
+    clock, share = torch.tensor(steps).to(course), course - course[:, :1]
+    share = share / share[:, -1:].masked_fill(share[:, -1:] <= 0, float("nan"))
+    after = (share >= 0.5).long().argmax(1, keepdim=True).clamp(min=1)
+    low, high = share.gather(1, after - 1), share.gather(1, after)
+    part = (0.5 - low) / (high - low)
+    return (clock[after - 1] + part * (clock[after] - clock[after - 1]))[:, 0]
+
+
+def at_level(
+    x: Float[Tensor, "rows points"], y: Float[Tensor, "rows points"], levels: Float[Tensor, " levels"]
+) -> Float[Tensor, "rows levels"]:
+    """What y is where x has these levels, along curves of points joined by straight lines; NaN beyond their ends."""
+    x, order = x.sort(1)
+    y, levels = y.gather(1, order), levels.to(x).expand(len(x), -1).contiguous()
+    k = torch.searchsorted(x.contiguous(), levels).clamp(1, x.shape[1] - 1)
+    left, right, low, high = x.gather(1, k - 1), x.gather(1, k), y.gather(1, k - 1), y.gather(1, k)
+    value = low + (high - low) * (levels - left) / (right - left)
+    return value.masked_fill((levels < x[:, :1]) | (levels > x[:, -1:]), float("nan"))

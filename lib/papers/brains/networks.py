@@ -1,18 +1,19 @@
 """Recurrent networks on a sheet where wire has a price, many at once: h_t = relu(W h_{t-1} + U x_t + b), answers V h + c."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from ...checks import check
 from ...kernels.optimisers import Adam
 from ...kernels.rate import Packed, RateNetworks, RateTraining
 from ...kernels.training import train
 from .swaps import exchange, wires
-from .tasks import TASKS, mixture, trials
-
-PARTS = ("W", "U", "b", "V", "c")
+from .tasks import TASKS, Timing, mixture, trials
 
 
 @dataclass(frozen=True)
@@ -20,24 +21,24 @@ class Sheet:
     """Where units sit: `side`² hidden units on a grid in the unit square, the two input rings and the output ring above it.
 
     Attributes:
-        lateral: distances between slots (n, n): |Δx| + |Δy|.
-        inputs: from the input channels to the slots (n, inputs).
-        outputs: from the slots to the answers (outputs, n).
-        place: coordinates of the slots (n, 2).
+        lateral: distances |Δx| + |Δy| between slots.
+        inputs: from the input channels to the slots.
+        outputs: from the slots to the answers.
+        place: coordinates of the slots, in the unit square, row by row.
     """
 
     side: int
-    lateral: torch.Tensor
-    inputs: torch.Tensor
-    outputs: torch.Tensor
-    place: torch.Tensor
+    lateral: Float[Tensor, "units units"]
+    inputs: Float[Tensor, "units inputs"]
+    outputs: Float[Tensor, "outputs units"]
+    place: Float[Tensor, "units 2"]
 
-    def to(self, device):
+    def to(self, device: str) -> "Sheet":
         """The same sheet on another device."""
         return replace(self, **{name: getattr(self, name).to(device) for name in ("lateral", "inputs", "outputs", "place")})
 
     @property
-    def units(self):
+    def units(self) -> int:
         """Number of hidden units n."""
         return self.side**2
 
@@ -47,8 +48,8 @@ def _ring(count, x, y, radius):
     return torch.stack([x + radius * angle.cos(), y + radius * angle.sin()], 1)
 
 
-def sheet(side, timing):
-    """The sheet of `side` by `side` units for a `tasks.Timing`; inputs and outputs sit as in the paper's drawing."""
+def sheet(side: int, timing: Timing) -> Sheet:
+    """The sheet of `side` by `side` units for these trials; inputs and outputs sit as in the paper's drawing."""
     check("side", side, int, low=2)
     grid = (torch.arange(side) + 0.5) / side
     place = torch.cartesian_prod(grid, grid).flip(1)  # row by row, (x, y)
@@ -60,7 +61,7 @@ def sheet(side, timing):
     return Sheet(side, lateral, inputs, outputs, place)
 
 
-def random_networks(seeds, units, inputs, outputs, device="cpu"):
+def random_networks(seeds: list[int], units: int, inputs: int, outputs: int, device: str = "cpu") -> RateNetworks:
     """Networks before training, one for each of `seeds`: W = I/2, U ~ N(0, 1/inputs), V ~ N(0, 1/units), b = c = 0."""
     check("seeds", list(seeds), [int], low=0)
     count = units * (units + inputs + 1) + outputs * (units + 1)
@@ -94,26 +95,66 @@ class Member:
 
 
 @dataclass(frozen=True)
+class Training:
+    """How all networks of a stack are trained: Adam, gradient clipped at norm 1 for each network.
+
+    Attributes:
+        steps: updates.
+        rate: Adam's learning rate; it warms up over 50 updates and falls to 0.3 of itself in the last quarter.
+        batch: trials in an update.
+        context: how much more often than the others the four context tasks are drawn.
+        noise: standard deviation of the noise on every unit's input, in training only.
+        every: updates between two rounds of exchanges; there is none in the last twentieth.
+        most: exchanges in a round, at most.
+        seed: of trials and noise.
+        device: where to train.
+        progress: wrapper for the iterable of legs of updates.
+    """
+
+    steps: int
+    rate: float = 4e-3
+    batch: int = 96
+    context: float = 4.0
+    noise: float = 0.05
+    every: int = 100
+    most: int = 30
+    seed: int = 0
+    device: str = "cpu"
+    progress: Callable[[list], Iterable] = iter
+
+    def __post_init__(self):
+        for name in ("steps", "batch", "every", "most"):
+            check(name, getattr(self, name), int, low=1)
+
+
+@dataclass(frozen=True)
 class Growth:
-    """What `grow` returns.
+    """What `grow` and `retrain` return.
 
     Attributes:
         members: the recipe of each network.
-        steps: recorded updates, a list, the last one included.
-        history: `RateNetworks` at each of those, on the CPU.
+        steps: recorded updates, the last one included.
+        history: the networks at each of those, on the CPU.
+        seats: which unit sits in each slot at each of those, by the slot where it sat at first.
     """
 
-    members: list
-    steps: list
-    history: list
+    members: list[Member]
+    steps: list[int]
+    history: list[RateNetworks]
+    seats: list[Int[Tensor, "members units"]]
 
     @property
-    def final(self):
-        """The trained `RateNetworks`."""
+    def final(self) -> RateNetworks:
+        """The trained networks."""
         return self.history[-1]
 
-    def find(self, recipe):
-        """Members (int64 indices) trained like the `Member` `recipe`, whatever their seed."""
+    def only(self, members: Int[Tensor, " kept"]) -> "Growth":
+        """These members alone."""
+        history, seats = [stack[members] for stack in self.history], [seat[members] for seat in self.seats]
+        return Growth([self.members[i] for i in members.tolist()], self.steps, history, seats)
+
+    def find(self, recipe: Member) -> Int[Tensor, " found"]:
+        """Members trained like `recipe`, whatever their seed."""
         return torch.tensor([i for i, m in enumerate(self.members) if replace(m, seed=recipe.seed) == recipe])
 
 
@@ -122,43 +163,15 @@ def _price_factor(share):
     return 1.0 if 0.25 <= share < 0.75 else 0.1
 
 
-def grow(
-    members, place, timing, *, steps, rate=4e-3, batch=96, context=4.0, noise=0.05, every=100, most=30, seed=0, at=(),
-    device="cpu", progress=iter,
-):  # fmt: skip
-    """Train a stack of networks on a mixture of all tasks: all see the same trials.
+def _rate_factor(step, steps):
+    return min(1.0, (step + 1) / 50) * (1.0 if step < 0.75 * steps else 0.3)
 
-    Adam, gradient clipped at norm 1 for each network, the rate warms up over 50 steps and falls to 0.3 of itself in the last
-    quarter. The penalty is Σ λ (1 + A d) |w| over W, U and V, and Σ λ |b| (d is the length of the wire).
 
-    Args:
-        members: list of `Member`.
-        place: the `Sheet`.
-        timing: a `tasks.Timing`.
-        steps: updates.
-        rate: Adam's learning rate.
-        batch: trials in each step.
-        context: how much more often the four context tasks are drawn.
-        noise: standard deviation of the noise on every unit's input, in training only.
-        every: updates between two rounds of swaps; there is none in the last twentieth.
-        most: swaps in one round, at most.
-        seed: of trials and noise.
-        at: updates after which to record the networks; the last is always recorded.
-        device: where to train.
-        progress: wrapper for the iterable of legs of updates.
-
-    Returns:
-        `Growth`.
-    """
-    check("members", list(map(str, members)), [str])
-    for name, value in (("steps", steps), ("batch", batch), ("every", every), ("most", most)):
-        check(name, value, int, low=1)
-    check("at", sorted({*at, steps}), [int], low=0, high=steps)
-    place = place.to(device)
-    stack = random_networks([m.seed for m in members], place.units, timing.inputs, timing.outputs, device)
+def _problem(stack, members, place, timing, training, weight, factor):
+    """The `RateTraining` of a stack: tasks drawn as often as `weight` (20,) says, `factor` (of the step) on every price."""
+    device = place.lateral.device
     column = {name: torch.tensor([float(getattr(m, name)) for m in members], device=device)[:, None]
               for name in ("price", "distance", "lateral")}  # fmt: skip
-    moving = torch.tensor([i for i, m in enumerate(members) if m.swaps], dtype=torch.int64, device=device)
     zeros = place.lateral.new_zeros
     lengths = torch.cat([place.lateral.flatten(), place.inputs.flatten(), zeros(place.units), place.outputs.flatten()])
     price = torch.zeros_like(stack.theta)
@@ -168,34 +181,84 @@ def grow(
 
     def draw(step):
         """The trials of a step and their noise."""
-        own = np.random.SeedSequence((seed, 0 if step is None else step + 1)).generate_state(1)[0]
+        own = np.random.SeedSequence((training.seed, 0 if step is None else step + 1)).generate_state(1)[0]
         rng = torch.Generator().manual_seed(int(own))
-        x, y, counts = trials(torch.multinomial(weight, batch, replacement=True, generator=rng), timing, rng).packed()
-        shake = noise * torch.randn(len(x), place.units, generator=rng)
+        tasks = torch.multinomial(weight, training.batch, replacement=True, generator=rng)
+        x, y, counts = trials(tasks, timing, rng).packed()
+        shake = training.noise * torch.randn(len(x), place.units, generator=rng)
         return Packed(x.to(device), y.to(device), counts, shake.to(device))
+
+    return RateTraining(stack, draw, price, factor, free)
+
+
+def grow(members: list[Member], place: Sheet, timing: Timing, training: Training, at: Iterable[int] = ()) -> Growth:
+    """Train a stack of networks on a mixture of all tasks: all see the same trials.
+
+    The penalty is Σ λ (1 + A d) |w| over W, U and V, and Σ λ |b| (d is the length of the wire), times BIMT's schedule.
+
+    Args:
+        members: the recipes.
+        place: the sheet.
+        timing: of the trials.
+        training: how to train.
+        at: updates after which to record the networks; the last is always recorded.
+
+    Raises:
+        ValueError: if there is no member, or `at` lies outside the training.
+    """
+    check("members", list(map(str, members)), [str])
+    at, steps, every = sorted({*at, training.steps}), training.steps, training.every
+    check("at", at, [int], low=0, high=steps)
+    place = place.to(training.device)
+    stack = random_networks([m.seed for m in members], place.units, timing.inputs, timing.outputs, training.device)
+    moving = torch.tensor([i for i, m in enumerate(members) if m.swaps], dtype=torch.int64, device=training.device)
+    seats = torch.arange(place.units, device=training.device).repeat(len(members), 1)
 
     def swap(step, problem):
         """Where every parameter comes from after the exchanges of a step."""
         if step % every or not 0 < step <= 0.95 * steps or not len(moving):
             return None
-        order = exchange(wires(problem.stack[moving], place), most).order
-        where = torch.arange(problem.stack.theta.numel(), device=device).view_as(problem.stack.theta)
+        order = exchange(wires(problem.stack[moving], place), training.most).order
+        seats[moving] = seats[moving].gather(1, order)
+        where = torch.arange(problem.stack.theta.numel(), device=training.device).view_as(problem.stack.theta)
         where[moving] = reseat(replace(stack, theta=where[moving]), order).theta
         return where.view(-1)
 
-    weight, at = mixture(context), sorted({*at, steps})
-    warm = lambda t: min(1.0, (t + 1) / 50) * (1.0 if t < 0.75 * steps else 0.3)  # noqa: E731
-    problem = RateTraining(stack, draw, price, lambda t: _price_factor((t or 0) / steps), free)
+    def record(step, problem):
+        if step not in at:
+            return None
+        return replace(stack, theta=problem.stack.theta.to("cpu", copy=True)), seats.to("cpu", copy=True)
+
+    weight, factor = mixture(training.context), lambda step: _price_factor((step or 0) / steps)
     run = train(
-        problem, Adam(rate, clip=1.0, schedule=warm), steps, at={*at, *range(0, steps, every)}, permute=swap,
-        record=lambda step, now: replace(stack, theta=now.stack.theta.to("cpu", copy=True)) if step in at else None,
-        progress=progress,
+        _problem(stack, members, place, timing, training, weight, factor),
+        Adam(training.rate, clip=1.0, schedule=lambda step: _rate_factor(step, steps)), steps,
+        at={*at, *range(0, steps, every)}, permute=swap, record=record, progress=training.progress,
     )  # fmt: skip
-    return Growth(list(members), at, [networks for networks in run.records if networks is not None])
+    history, seated = zip(*[found for found in run.records if found is not None], strict=True)
+    return Growth(list(members), at, list(history), list(seated))
 
 
-def reseat(stack, order):
-    """The same networks, re-seated: slot s holds the unit that sat in slot `order[:, s]` (members, n). Same function."""
+def retrain(
+    growth: Growth, place: Sheet, timing: Timing, training: Training, tasks: list[int], at: Iterable[int] = ()
+) -> Growth:
+    """Train the final networks of `growth` on, on these tasks alone: rate and price as in the last quarter, no exchanges."""
+    check("tasks", tasks, [int], low=0, high=len(TASKS) - 1)
+    at = sorted({*at, training.steps})
+    check("at", at, [int], low=0, high=training.steps)
+    weight = torch.zeros(len(TASKS))
+    weight[tasks] = mixture(training.context)[tasks]
+    stack = replace(growth.final, theta=growth.final.theta.to(training.device))
+    run = train(
+        _problem(stack, growth.members, place.to(training.device), timing, training, weight, lambda step: 0.1),
+        Adam(0.3 * training.rate, clip=1.0), training.steps, at=at, progress=training.progress,
+        record=lambda step, problem: replace(stack, theta=problem.stack.theta.to("cpu", copy=True)),
+    )  # fmt: skip
+    return Growth(growth.members, at, run.records, [growth.seats[-1]] * len(at))
+
+
+def reseat(stack: RateNetworks, order: Int[Tensor, "members units"]) -> RateNetworks:
+    """The same networks, re-seated: slot s holds the unit that sat in slot `order[:, s]`. Same function."""
     n = stack.units
     W, U, b, V, c = stack.parts()
     rows = order[:, :, None]

@@ -7,8 +7,11 @@ L[i, s] the wire to inputs and outputs of the unit now in slot i, if it sat in s
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from ...checks import check
+from ...kernels.rate import RateNetworks
 
 
 @dataclass(frozen=True)
@@ -16,28 +19,28 @@ class Wires:
     """Seating problems of a stack of networks.
 
     Attributes:
-        S: strengths between units (members, n, n), symmetric, zero diagonal.
-        L: cost of the wires to inputs and outputs (members, n units, n slots).
-        D: distances between slots (n, n), symmetric, zero diagonal.
+        S: strengths between units, symmetric, zero diagonal.
+        L: cost of the wires to inputs and outputs, of each unit in each slot.
+        D: distances between slots, symmetric, zero diagonal.
     """
 
-    S: torch.Tensor
-    L: torch.Tensor
-    D: torch.Tensor
+    S: Float[Tensor, "members units units"]
+    L: Float[Tensor, "members units units"]
+    D: Float[Tensor, "units units"]
 
-    def cost(self):
-        """Σ |w| d over all wires, (members,)."""
+    def cost(self) -> Float[Tensor, " members"]:
+        """Σ |w| d over all wires."""
         return 0.5 * (self.S * self.D).sum((1, 2)) + self.L.diagonal(dim1=1, dim2=2).sum(1)
 
-    def seated(self, order):
-        """The problem after reseating: slot s holds the unit that sat in slot `order[:, s]` (members, n)."""
+    def seated(self, order: Int[Tensor, "members units"]) -> "Wires":
+        """The problem after reseating: slot s holds the unit that sat in slot `order[:, s]`."""
         n = order.shape[1]
         rows, columns = order[:, :, None].expand(-1, -1, n), order[:, None].expand(-1, n, -1)
         return Wires(self.S.gather(1, rows).gather(2, columns), self.L.gather(1, rows), self.D)
 
 
-def wires(stack, place):
-    """The seating problems of `RateNetworks` on a `Sheet`."""
+def wires(stack: RateNetworks, place) -> Wires:
+    """The seating problems of networks on a `networks.Sheet`."""
     W, U, _, V, _ = stack.parts()
     S = W.abs() + W.abs().mT
     S = S - torch.diag_embed(S.diagonal(dim1=1, dim2=2))
@@ -50,15 +53,15 @@ def _gains(C, S, D):
     return C + C.mT - own[:, :, None] - own[:, None] + 2 * S * D
 
 
-def gains(problem):
-    """Change of cost (members, n, n) when the units in slots a and b change places: all pairs from one product. Exact.
+def gains(problem: Wires) -> Float[Tensor, "members units units"]:
+    """Change of cost when the units in slots a and b change places: all pairs from one product. Exact.
 
     With C = S D + L it is C[a, b] + C[b, a] - C[a, a] - C[b, b] + 2 S[a, b] D[a, b] (the chapter's own derivation).
     """
     return _gains(problem.S @ problem.D + problem.L, problem.S, problem.D)
 
 
-def gains_plain(problem, member=0):
+def gains_plain(problem: Wires, member: int = 0) -> Float[Tensor, "units units"]:
     """`gains` of one member by the definition: exchange two units and add up all wires again. The plain reference."""
     S, L, D = problem.S[member], problem.L[member], problem.D
     n = len(D)
@@ -77,17 +80,17 @@ class Exchange:
     """What `exchange` returns.
 
     Attributes:
-        order: slot s holds the unit that sat in slot `order[:, s]` at first, (members, n), int64.
-        pairs: the slots exchanged in each round (rounds, members, 2); equal ones where a member had come to rest.
-        costs: before the first round and after each (rounds + 1, members).
+        order: slot s holds the unit that sat in slot `order[:, s]` at first.
+        pairs: the slots exchanged in each round; equal ones where a member had come to rest.
+        costs: before the first round and after each.
     """
 
-    order: torch.Tensor
-    pairs: torch.Tensor
-    costs: torch.Tensor
+    order: Int[Tensor, "members units"]
+    pairs: Int[Tensor, "rounds members 2"]
+    costs: Float[Tensor, "records members"]
 
-    def after(self, rounds):
-        """The order (members, n) after so many rounds."""
+    def after(self, rounds: int) -> Int[Tensor, "members units"]:
+        """The order after so many rounds."""
         members = torch.arange(len(self.order))
         order = torch.arange(self.order.shape[1]).repeat(len(self.order), 1)
         for a, b in self.pairs[:rounds].transpose(1, 2):
@@ -95,7 +98,7 @@ class Exchange:
         return order
 
 
-def exchange(problem, most=10**6):
+def exchange(problem: Wires, most: int = 10**6) -> Exchange:
     """Exchange the best pair of each member, again and again, until no exchange shortens its wires or `most` are done.
 
     This is the steepest 2-opt descent for quadratic assignment. An exchange changes S D by a rank-one term, so it costs n².
@@ -121,10 +124,3 @@ def exchange(problem, most=10**6):
         costs.append(costs[-1] + torch.where(better, best, 0.0))
     pairs = torch.stack(pairs) if pairs else order.new_zeros(0, len(S), 2)
     return Exchange(order, pairs, torch.stack(costs))
-
-
-def scrambled(problem, count, seed=0):
-    """One member's problem (of a stack of one) with its units in `count` random seatings: a stack of `count` problems."""
-    rng = torch.Generator().manual_seed(seed)
-    orders = torch.rand(count, len(problem.D), generator=rng).argsort(1)
-    return Wires(problem.S.expand(count, -1, -1), problem.L.expand(count, -1, -1), problem.D).seated(orders)

@@ -8,6 +8,8 @@ import itertools
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from ...checks import check
 
@@ -37,30 +39,30 @@ class Timing:
     """
 
     directions: int
-    reach: tuple
-    react: tuple
-    delayed_reach: tuple
-    decide: tuple
-    delayed: tuple
-    match: tuple
+    reach: tuple[int, ...]
+    react: tuple[int, ...]
+    delayed_reach: tuple[int, ...]
+    decide: tuple[int, ...]
+    delayed: tuple[int, ...]
+    match: tuple[int, ...]
     jitter: int
     jitter_reach: bool
     noise: float
     noisy_fixation: bool
-    coherences: tuple
+    coherences: tuple[float, ...]
 
     @property
-    def inputs(self):
+    def inputs(self) -> int:
         """Input channels: fixation, two rings, one rule for each task."""
         return 1 + 2 * self.directions + len(TASKS)
 
     @property
-    def outputs(self):
+    def outputs(self) -> int:
         """Answers: keep fixating, or one of the directions."""
         return 1 + self.directions
 
-    def periods(self):
-        """Middle lengths of the periods (20, 5) and largest deviation of the first (20,), int64."""
+    def periods(self) -> tuple[Int[Tensor, "tasks periods"], Int[Tensor, " tasks"]]:
+        """Middle lengths of the periods and the largest deviation of the first."""
         kinds = [self.reach, self.react, self.delayed_reach] * 2 + [self.decide] * 5 + [self.delayed] * 5 + [self.match] * 4
         jitter = [self.jitter * self.jitter_reach] * 6 + [self.jitter] * 10 + [0] * 4
         return torch.tensor(kinds), torch.tensor(jitter)
@@ -86,21 +88,21 @@ class Trials:
     """A batch of trials, padded to the longest.
 
     Attributes:
-        task: (B,), int64.
-        x: inputs (B, T, inputs): fixation, ring 1, ring 2, rule; zero after the end. float32.
-        y: the right answer at every step (B, T), int64: 0 to keep fixating, else 1 + direction.
-        length: steps (B,), int64.
-        strength: of the two stimuli on each ring (B, 2 stimuli, 2 rings), 0 where none is shown.
+        task: indices into `TASKS`.
+        x: inputs: fixation, ring 1, ring 2, rule; zero after the end. float32.
+        y: the right answer at every step: 0 to keep fixating, else 1 + direction.
+        length: steps of each trial.
+        strength: of the two stimuli on each of the two rings, 0 where none is shown.
     """
 
-    task: torch.Tensor
-    x: torch.Tensor
-    y: torch.Tensor
-    length: torch.Tensor
-    strength: torch.Tensor
+    task: Int[Tensor, " trials"]
+    x: Float[Tensor, "trials steps inputs"]
+    y: Int[Tensor, "trials steps"]
+    length: Int[Tensor, " trials"]
+    strength: Float[Tensor, "trials 2 2"]
 
-    def packed(self):
-        """Inputs (P, inputs), answers (P,) and rows of each step, a list: step after step, the longest trials first.
+    def packed(self) -> tuple[Float[Tensor, "rows inputs"], Int[Tensor, " rows"], list[int]]:
+        """Inputs, answers and the number of rows of each step: step after step, the longest trials first.
 
         The first rows of a step continue those of the step before, so a network spends no time on padding.
         """
@@ -157,13 +159,13 @@ def _answers(rng, timing, task, strength):
     return torch.stack([first, second], 1), torch.where((task >= 16) & ~respond, 0, answer)
 
 
-def trials(task, timing, rng, *, aligned=False):
+def trials(task: Int[Tensor, " trials"], timing: Timing, rng: torch.Generator, *, aligned: bool = False) -> Trials:
     """Draw one trial for each entry of `task`.
 
     Args:
-        task: (B,), int64, 0 to 19: indices into `TASKS`.
-        timing: a `Timing`.
-        rng: `torch.Generator` on the CPU.
+        task: indices into `TASKS`, 0 to 19.
+        timing: of the periods.
+        rng: generator on the CPU.
         aligned: fixation always takes its middle length, so that the trials of a task have the same length.
 
     Returns:
@@ -211,16 +213,16 @@ def trials(task, timing, rng, *, aligned=False):
     return Trials(task, x, y, ends[:, -1], strength)
 
 
-def mixture(context):
-    """How often training draws each task (20,): the four context tasks `context` times as often as the others."""
+def mixture(context: float) -> Float[Tensor, " tasks"]:
+    """How often training draws each task: the four context tasks `context` times as often as the others."""
     check("context", context, float, above=0)
     weight = torch.ones(len(TASKS))
     weight[list(CONTEXT)] = context
     return weight / weight.sum()
 
 
-def ceilings(timing, draws=50_000, seed=0):
-    """Accuracy (20,) of an ideal observer who knows both directions and must judge the strengths through the noise.
+def ceilings(timing: Timing, draws: int = 50_000, seed: int = 0) -> Float[Tensor, " tasks"]:
+    """Accuracy of an ideal observer who knows both directions and must judge the strengths through the noise.
 
     It knows which pairs of strengths occur, sees each with Gaussian noise (bumps that overlap are told apart worse), and
     sums its posterior over the pairs for which the first stimulus is the stronger one. Ties are decided by a coin.

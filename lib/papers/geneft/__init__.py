@@ -6,20 +6,28 @@ asks how many pairs it must see, `inference` what a perfect reasoner would need,
 `autoencoder` trains the networks on which `measures` tests all this.
 """
 
-from ...kernels.optimisers import SGD, Adam
-from .autoencoder import GraphAutoencoder, Training, graph_autoencoder, students, train_graph_autoencoder, train_one_by_one
-from .inference import bayes_accuracy
-from .measures import PHASES, clustering, conserved_parts, critical_ratio, distances, phases
-from .repons import (
-    closed_form,
-    collision_probability,
-    conserved,
-    draw_repons,
-    final_distance,
-    flock,
-    flock_probability,
-    repon_flow,
+from .autoencoder import (
+    GraphAutoencoder,
+    Training,
+    graph_autoencoder,
+    students,
+    train_graph_autoencoder,
 )
+from .inference import bayes_accuracy
+from .measures import (
+    PHASES,
+    arctan_curves,
+    boundary,
+    clustering,
+    collided,
+    conserved_parts,
+    distances,
+    explained,
+    phases,
+    step_curves,
+    straight,
+)
+from .repons import closed_form, collision_probability, conserved, draw_repons, final_distance, repon_flow
 from .statics import (
     RELATIONS,
     automorphisms,
@@ -27,7 +35,7 @@ from .statics import (
     class_sizes,
     classes,
     critical_fraction,
-    crossing,
+    crossings,
     description_length,
     draw_pairs,
     relation,
@@ -36,35 +44,35 @@ from .statics import (
 __all__ = [
     "PHASES",
     "RELATIONS",
-    "SGD",
-    "Adam",
     "GraphAutoencoder",
     "Training",
+    "arctan_curves",
     "automorphisms",
     "bayes_accuracy",
     "bound",
+    "boundary",
     "class_sizes",
     "classes",
     "closed_form",
     "clustering",
+    "collided",
     "collision_probability",
     "conserved",
     "conserved_parts",
     "critical_fraction",
-    "critical_ratio",
-    "crossing",
+    "crossings",
     "description_length",
     "distances",
     "draw_pairs",
     "draw_repons",
+    "explained",
     "final_distance",
-    "flock",
-    "flock_probability",
     "graph_autoencoder",
     "phases",
     "relation",
     "repon_flow",
+    "step_curves",
+    "straight",
     "students",
     "train_graph_autoencoder",
-    "train_one_by_one",
 ]

@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 import torch
-import torch.nn.functional as F
 
 from ...checks import check
 from ...kernels.embedding import MODES, Embedded
@@ -193,47 +192,3 @@ def train_graph_autoencoder(
         progress=progress,
     )
     return Training(run.problem, run.steps, torch.stack(accuracies).cpu(), records)
-
-
-def train_one_by_one(problem, encoder_rate, decoder_rate, steps, *, optimiser=torch.optim.Adam, every=50):
-    """The plain reference of `train_graph_autoencoder`: a loop over members, autograd, torch.optim.
-
-    Rates are (members,) each. Returns the accuracies (S, 2, members).
-    """
-    networks = [(E, [(W[k], b[k]) for W, b in layers]) for Es, layers in problem.unpack() for k, E in enumerate(Es)]
-    histories = []
-    for m, (start, layers) in enumerate(networks):
-        E = torch.nn.Parameter(start.clone())
-        linear = []
-        for W, b in layers:
-            linear.append(torch.nn.Linear(*W.T.shape, dtype=W.dtype))
-            linear[-1].weight.data, linear[-1].bias.data = W.clone(), b.clone()
-        pieces = [piece for each in linear for piece in (each, torch.nn.Tanh())]
-        decoder = torch.nn.Sequential(*pieces[:-1])
-        steer = optimiser(
-            [
-                {"params": [E], "lr": float(encoder_rate[m])},
-                {"params": decoder.parameters(), "lr": float(decoder_rate[m])},
-            ]
-        )
-        i, j = problem.seen[m].nonzero(as_tuple=True)
-        y = problem.labels[m].to(E.dtype)
-        rows, cols = torch.ones_like(y).nonzero(as_tuple=True)
-        history = []
-
-        def say(i, j, E=E, decoder=decoder):
-            a, b = E[i], E[j]
-            x = torch.cat([a, b], 1) if problem.mode == "concatenation" else a - b
-            return decoder(x.square() if problem.mode == "squared difference" else x)[:, 0]
-
-        for step in range(steps + 1):
-            if step % every == 0 or step == steps:
-                right = (say(rows, cols).view_as(y) > YES[problem.loss]) == problem.labels[m]
-                history.append([right[part].double().mean().item() for part in (problem.seen[m], ~problem.seen[m])])
-            steer.zero_grad()
-            f, t = say(i, j), y[i, j]
-            loss = F.mse_loss(f, t) if problem.loss == "mse" else F.binary_cross_entropy_with_logits(f, t)
-            loss.backward()
-            steer.step()
-        histories.append(history)
-    return torch.tensor(histories).permute(1, 2, 0)

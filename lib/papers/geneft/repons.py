@@ -7,8 +7,6 @@ Two repons of one class at distance 2r under a decoder A (k outputs, d inputs) w
 so that Q = AᵀA/eta_A - 2 r rᵀ/eta_x never changes. For d = k = 1 this is the paper's pair a, c (Eq. 10 and 11).
 """
 
-import math
-
 import numpy as np
 import torch
 from scipy.special import betainc
@@ -95,51 +93,3 @@ def collision_probability(ratio, dim=1, outputs=1, spread=1.0):
     check("outputs", outputs, int, low=1)
     X = np.asarray(spread, float) ** 2 / (2 * np.asarray(ratio, float))
     return betainc(dim / 2, (outputs - dim + 1) / 2, X / (1 + X)) if outputs >= dim else np.zeros_like(X)
-
-
-def flock_probability(ratio, others, spread=1.0):
-    """Chance that one repon joins `others` coincident ones of its class, for rates in `ratio` = eta_A/eta_x.
-
-    (2/π) arctan(spread sqrt((1 + 1/N)/(4 ratio))) with spread = s_a/s_c and s_c the scale of half the distance, as in
-    `collision_probability`, which it equals for N = 1 (the chapter's derivation; the paper has such a law in Eq. 13).
-    """
-    return 2 / math.pi * np.arctan(spread * np.sqrt((1 + 1 / np.asarray(others)) / (4 * np.asarray(ratio))))
-
-
-def flock(draws, ratio, others, seed, steps, offset=None):
-    """Share of draws in which one repon meets `others` coincident ones, with the whole scalar model.
-
-    The model says a x + b where the target is 0; a, the lone repon x and the flock y start at N(0, 1), so half their
-    distance has scale 1/√2. With `offset` None the weighted mean is taken off the repons and b is 0: the mean error is
-    zero for all time, as the theory assumes. Otherwise nothing is taken off, b starts at `offset` and learns at the
-    decoder's rate. Repons have met when their distance is below 1 % of the first.
-
-    Args:
-        draws: random starts for each cell.
-        ratio, others: eta_A/eta_x and N; they broadcast to (C,).
-        seed: of the starts.
-        steps: Runge-Kutta steps, each 0.8 of the shortest time scale then.
-        offset: None or the bias's first error, see above.
-
-    Returns:
-        (C,) float64.
-    """
-    ratio, others = (torch.as_tensor(v, dtype=torch.float64)[:, None] for v in np.broadcast_arrays(ratio, others))
-    generator = torch.Generator().manual_seed(seed)
-    x, y, a = torch.randn(3, draws, generator=generator, dtype=torch.float64)
-    centred = offset is None
-    mean = (x + others * y) / (1 + others) if centred else 0 * others
-    state = torch.stack(torch.broadcast_tensors(x - mean, y - mean, a, 0 * others + (offset or 0.0)))
-    bias = 0.0 if centred else ratio
-
-    def slope(state):
-        x, y, a, b = state
-        e, f = a * x + b, others * (a * y + b)
-        return -torch.stack([a * e, a * f / others, ratio * (e * x + f * y), bias * (e + f)])
-
-    first = (state[0] - state[1]).abs()
-    for _ in range(steps):
-        x, y, a, _ = state
-        fast = torch.maximum(a * a, ratio * (x * x + others * y * y)) + bias * (1 + others)
-        state = rk4(slope, state, 0.8 / fast)
-    return ((state[0] - state[1]).abs() < 0.01 * first).double().mean(1)

@@ -109,11 +109,13 @@ def draw_pairs(fractions, seeds, entities=30):
     return seen.view(-1, entities, entities)
 
 
-def crossing(x, y, level=0.9):
-    """Where the curve y(x) first reaches `level`, linearly interpolated; NaN if it never does. 1-D arrays, x ascending."""
-    x, y = np.asarray(x, float), np.asarray(y, float)
-    up = np.flatnonzero(y >= level)
-    if not len(up) or up[0] == 0:
-        return float(x[0]) if len(up) else math.nan
-    i = up[0]
-    return float(x[i - 1] + (level - y[i - 1]) / (y[i] - y[i - 1]) * (x[i] - x[i - 1]))
+def crossings(x, y, level=0.9):
+    """Where each curve y (…, X) over x (X,), ascending, first reaches `level`, interpolated linearly; NaN if never."""
+    x, y = torch.as_tensor(x, dtype=torch.float64), torch.as_tensor(y, dtype=torch.float64)
+    up = y >= level
+    i = up.int().argmax(-1, keepdim=True)
+    j = (i - 1).clamp(min=0)
+    y0, y1 = (y.gather(-1, k)[..., 0] for k in (j, i))
+    x0, x1 = (x[k[..., 0]] for k in (j, i))
+    part = torch.where(i[..., 0] > 0, (level - y0) / (y1 - y0), 0.0)
+    return torch.where(up.any(-1), x0 + part * (x1 - x0), torch.nan)

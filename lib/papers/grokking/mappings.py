@@ -4,16 +4,22 @@ A map `f` takes points as rows, (S, K, d), to outputs (S, K, o), one map for eac
 member's N points; its *linearity* says how straight f's image of the segment between them is.
 """
 
+import zlib
+from collections.abc import Callable
+
 import numpy as np
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from ...checks import check
 from ...kernels.tensors import check_tensor
 
 GRID = 21  # points λ = 0, 1/20, …, 1 on a segment (the paper, Section 2)
+FLOOR = 1e-10  # an output with less variance than this along a segment is constant there
 
 
-def gauss_rule(order=6, grid=GRID):
+def gauss_rule(order: int = 6, grid: int = GRID) -> tuple[Float[Tensor, " order"], Float[Tensor, "order order"]]:
     """The Gauss rule of the uniform measure on `grid` evenly spaced points of [0, 1].
 
     With `order` nodes it averages polynomials up to degree 2·order - 1 over the grid exactly (Golub and Welsch 1969), so
@@ -35,7 +41,10 @@ def gauss_rule(order=6, grid=GRID):
     return nodes, vectors * vectors[0]
 
 
-def linearity(f, x, pairs=None, *, order=6, block=512, floor=1e-10):
+def linearity(
+    f: Callable, x: Float[Tensor, "members points dim"], pairs: Int[Tensor, "2 pairs"] | None = None,
+    *, order: int = 6, block: int = 512,
+) -> Float[Tensor, "members pairs"]:  # fmt: skip
     """r² between f along the segment from point i to point j and the position λ on it, averaged over f's outputs.
 
     Blocked: at most `block` pairs exist at a time, whatever N. Runs where `x` lives; differentiable.
@@ -46,10 +55,10 @@ def linearity(f, x, pairs=None, *, order=6, block=512, floor=1e-10):
         pairs: int64 (2, K) on x's device; None for all i < j, ordered as by `torch.triu_indices(N, N, 1)`.
         order: nodes of the Gauss rule.
         block: pairs at a time.
-        floor: an output that varies less than this along a segment (variance) is constant, with r² = 1.
 
     Returns:
-        (S, K) in x's dtype. Source: the paper, Section 2; the Gauss rule in place of its 21 points is this chapter's own.
+        (S, K) in x's dtype; an output that varies less than `FLOOR` along a segment counts as straight, r² = 1. Source:
+        the paper, Section 2; the Gauss rule in place of its 21 points is this chapter's own.
 
     Raises:
         ValueError: for a bad argument.
@@ -70,11 +79,11 @@ def linearity(f, x, pairs=None, *, order=6, block=512, floor=1e-10):
         y = f(segment.flatten(1, 2)).mT.unflatten(2, (order, -1))  # (S, o, order, B)
         power = (transform[1:] @ y).square()
         total = power.sum(2)
-        values.append(torch.where(total > floor, power[:, :, 0] / total.clamp_min(floor), 1.0).mean(1))
+        values.append(torch.where(total > FLOOR, power[:, :, 0] / total.clamp_min(FLOOR), 1.0).mean(1))
     return torch.cat(values, 1)
 
 
-def linearity_plain(f, x):
+def linearity_plain(f: Callable, x: Float[Tensor, "1 points dim"]) -> Float[Tensor, "points points"]:
     """The paper's definition word for word, one member, a Python loop over pairs on 21 points: (N, N), float64."""
     lam = torch.linspace(0, 1, GRID, dtype=x.dtype)
     L = torch.eye(x.shape[1], dtype=torch.float64)
@@ -86,7 +95,7 @@ def linearity_plain(f, x):
     return L
 
 
-def matrix(values, points):
+def matrix(values: Float[Tensor, "members pairs"], points: int) -> Float[Tensor, "members points points"]:
     """The symmetric matrices L (S, points, points), float64 with unit diagonal, from the pairs' values (S, K)."""
     i, j = torch.triu_indices(points, points, 1, device=values.device)
     L = torch.eye(points, dtype=torch.float64, device=values.device).repeat(len(values), 1, 1)
@@ -94,61 +103,34 @@ def matrix(values, points):
     return L
 
 
-def effective_number(eigenvalues):
+def effective_number(eigenvalues: Float[Tensor, "*shape points"]) -> Float[Tensor, "*shape"]:
     """2 to the entropy in bits of the shares |ev| / Σ|ev|, over the last axis: how many eigenvalues matter."""
     shares = eigenvalues.abs() / eigenvalues.abs().sum(-1, keepdim=True)
     return torch.exp2(-torch.xlogy(shares, shares).sum(-1) / np.log(2))
 
 
-def lmn(L):
+def lmn(L: Float[Tensor, "*shape points points"]) -> Float[Tensor, "*shape"]:
     """The linear mapping number of L (…, N, N), negative eigenvalues by their absolute value (the paper, Section 2)."""
     return effective_number(torch.linalg.eigvalsh(L))
 
 
-def renyi2(L):
-    """(tr L)² / Σ L_ij², the same count by the collision entropy and without eigenvalues; the chapter's own."""
-    return L.diagonal(dim1=-2, dim2=-1).sum(-1).square() / L.square().sum((-2, -1))
-
-
-def nonlinearity(L):
+def nonlinearity(L: Float[Tensor, "*shape points points"]) -> Float[Tensor, "*shape"]:
     """1 - mean L_ij over pairs, of L (…, N, N); the chapter's own."""
     count = L.shape[-1]
     return (count**2 - L.sum((-2, -1))) / (count * (count - 1))
 
 
-def estimate(f, x, pairs, seed=0):
-    """Mean nonlinearity and the collision count from random pairs, with standard errors: (4, S), float64.
-
-    Args:
-        f, x: as for `linearity`.
-        pairs: how many of the N(N-1)/2 pairs to draw, with replacement.
-        seed: of the draw.
-
-    Returns:
-        ε = 1 - mean L_ij, its standard error, N² / Σ L_ij² and its standard error (by the delta method).
-
-    Raises:
-        ValueError: for a bad argument.
-    """
-    check("pairs", pairs, int, low=2)
-    check_tensor("x", x, 3)
-    points = x.shape[1]
-    generator = torch.Generator().manual_seed(seed)
-    i = torch.randint(points, (pairs,), generator=generator)
-    j = (i + torch.randint(1, points, (pairs,), generator=generator)) % points
-    values = linearity(f, x, torch.stack([i, j]).to(x.device)).double()
-    off, number = 1 - 1 / points, points / (1 + (points - 1) * values.square().mean(1))
-    errors = torch.stack([values.std(1), number.square() * off * values.square().std(1)]) / pairs**0.5
-    return torch.stack([1 - values.mean(1), errors[0], number, errors[1]])
-
-
-def silu_slope(z):
+def silu_slope(z: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """The derivative of silu(z) = z / (1 + e^-z)."""
     sigmoid = torch.sigmoid(z)
     return sigmoid * (1 + z * (1 - sigmoid))
 
 
-def jacobian_features(z, W2, W3):
+def jacobian_features(
+    z: Float[Tensor, "members points hidden"],
+    W2: Float[Tensor, "members hidden dim"],
+    W3: Float[Tensor, "members outputs hidden"],
+) -> Float[Tensor, "members points hidden"]:
     """Features whose inner products are the cosines between Jacobians at two points, (S, N, h), float64.
 
     The tail is f(h) = W3 silu(z) with z = W2 h + b2, so J_i = W3 diag(s_i) W2 with s_i = silu'(z_i), and
@@ -164,7 +146,51 @@ def jacobian_features(z, W2, W3):
     return features / features.norm(dim=2, keepdim=True)
 
 
-def jacobian_lmn(z, W2, W3):
+def jacobian_lmn(
+    z: Float[Tensor, "members points hidden"],
+    W2: Float[Tensor, "members hidden dim"],
+    W3: Float[Tensor, "members outputs hidden"],
+) -> Float[Tensor, " members"]:
     """The linear mapping number with cosines between Jacobians in place of L, (S,); linear in N. See `jacobian_features`."""
     F = jacobian_features(z, W2, W3)
     return effective_number(torch.linalg.eigvalsh(F.mT @ F))
+
+
+# ---- functions whose number of linear maps is known ----------------------------------------------------------------------
+
+
+class Pieces:
+    """Random continuous maps of the interval [0, 1], each linear on `count` equal pieces.
+
+    Slopes are standard normal, times a size for each whole map whose logarithm is normal with standard deviation `spread`.
+
+    Attributes:
+        slopes: of each piece, (S, count, outputs), float64.
+    """
+
+    def __init__(self, maps: int, count: int, spread: float = 0.0, outputs: int = 8, seed: int = 0):
+        generator = torch.Generator().manual_seed(1000 * count + seed)
+        slopes = torch.randn(maps, count, outputs, generator=generator, dtype=torch.float64)
+        sizes = torch.randn(maps, 1, 1, generator=generator, dtype=torch.float64)
+        self.slopes = slopes * torch.exp(spread * sizes)
+
+    def __call__(self, x: Float[Tensor, "maps points 1"]) -> Float[Tensor, "maps points outputs"]:
+        count = self.slopes.shape[1]
+        left = torch.arange(count, dtype=x.dtype) / count
+        return (x - left).clamp(0, 1 / count) @ self.slopes
+
+    def bytes(self, x: Float[Tensor, "maps points 1"]) -> Float[Tensor, " maps"]:
+        """Length that zlib needs for the slopes at the points x, point after point, each to 1/127 of the largest."""
+        count = self.slopes.shape[1]
+        piece = (x[..., 0] * count).long().clamp_max(count - 1)
+        coded = (127 * self.slopes / self.slopes.abs().amax((1, 2), keepdim=True)).round().to(torch.int8)
+        rows = torch.take_along_dim(coded, piece[..., None], 1)
+        return torch.tensor([len(zlib.compress(row.numpy().tobytes(), 9)) for row in rows], dtype=torch.float64)
+
+    def norms(self) -> Float[Tensor, " maps"]:
+        """The smallest Euclidean norm of the weights of a ReLU network with one hidden layer that is this map.
+
+        A bend by v costs 2|v|, as it is cheapest to share it evenly between the weight before the ReLU and those after it.
+        """
+        bends = torch.cat([self.slopes[:, :1], self.slopes.diff(dim=1)], 1)
+        return (2 * bends.norm(dim=2).sum(1)).sqrt()

@@ -1,24 +1,27 @@
 """The networks that grok: two tokens, one shared embedding, three linear layers, trained on part of a table of answers."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from itertools import permutations
 
 import torch
 import torch.nn.functional as F
-from sklearn.cluster import SpectralClustering
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
 from ...checks import check
 from ...kernels.embedding import Embedded
 from ...kernels.mlp import fan_in_start, layer_views
 from ...kernels.optimisers import AdamW
-from ...kernels.problems import Differentiable
+from ...kernels.problems import Differentiable, draw_rows
 from ...kernels.training import train
-from .mappings import jacobian_lmn, linearity, lmn, matrix, nonlinearity, renyi2, silu_slope
+from .mappings import jacobian_lmn, linearity, lmn, matrix, nonlinearity
 
 TASKS = {"addition", "s4", "xor"}
+SHARE = 0.8  # of the table trained on
 
 
-def answers(task, modulus=31):
+def answers(task: str, modulus: int = 31) -> Int[Tensor, "tokens tokens"]:
     """The table (P, P), int64, of what the network learns: row a and column b hold the answer to "a, b".
 
     "addition" is a + b modulo `modulus`; "s4" the composition of the 24 permutations of four things; "xor" the bitwise
@@ -35,29 +38,31 @@ def answers(task, modulus=31):
     return a ^ b if task == "xor" else (a + b) % modulus
 
 
-def networks(tokens, seeds, *, scale=1.0, width=100, embedding=32, dtype=torch.float32, device="cpu"):
+def networks(tokens: int, setting: "Setting") -> dict[str, Tensor]:
     """Parameters of one network a seed, as a dict of tensors (S, …); layers have shape (out, in).
 
-    The embedding is normal with standard deviation `scale` (a number or one a member); layers start as PyTorch's default,
-    uniform in ±1/sqrt(fan in). A seed gives the same start at every scale, on every device.
+    The embedding is normal with standard deviation `setting.scale`; layers start as PyTorch's default, uniform in
+    ±1/sqrt(fan in). A seed gives the same start at every scale, on every device.
     """
-    sizes, points, blocks = (2 * embedding, width, width, tokens), [], []
-    for seed in seeds:
+    sizes, points, blocks = (2 * setting.embedding, setting.width, setting.width, tokens), [], []
+    for seed in setting.seeds:
         generator = torch.Generator().manual_seed(seed)
-        points.append(torch.randn(tokens, embedding, generator=generator, dtype=torch.float64))
+        points.append(torch.randn(tokens, setting.embedding, generator=generator, dtype=torch.float64))
         blocks.append(fan_in_start(1, [sizes], generator))
-    parameters = {"E": torch.stack(points) * torch.as_tensor(scale, dtype=torch.float64, device="cpu").reshape(-1, 1, 1)}
+    parameters = {"E": torch.stack(points) * setting.scale}
     for depth, (W, b) in enumerate(layer_views(torch.cat(blocks), sizes), start=1):
         parameters |= {f"W{depth}": W, f"b{depth}": b}
-    return {name: t.to(device, dtype).contiguous() for name, t in parameters.items()}
+    return {name: t.to(setting.device, setting.dtype).contiguous() for name, t in parameters.items()}
 
 
-def affine(W, b, x):
+def affine(
+    W: Float[Tensor, "members out in"], b: Float[Tensor, "members out"], x: Float[Tensor, "members points in"]
+) -> Float[Tensor, "members points out"]:
     """x Wᵀ + b for points as rows x (S, K, d)."""
     return torch.baddbmm(b.unsqueeze(1), x, W.mT)
 
 
-def first(p, inputs=None):
+def first(p: dict, inputs: Int[Tensor, "members points"] | None = None) -> Float[Tensor, "members points width"]:
     """What enters the first hidden layer, (S, N, width), for inputs (S, N) int64, numbered aP + b; None for all P²."""
     left, right = (p["E"] @ half.mT for half in p["W1"].chunk(2, 2))
     table = (left.unsqueeze(2) + (right + p["b1"].unsqueeze(1)).unsqueeze(1)).flatten(1, 2)
@@ -67,7 +72,7 @@ def first(p, inputs=None):
     return table.flatten(0, 1).index_select(0, (inputs + start).flatten()).unflatten(0, inputs.shape)
 
 
-def tail(p, cut, output="logits"):
+def tail(p: dict, cut: int, output: str = "logits") -> Callable:
     """The network from a cut on, as a map of points (S, K, d) to outputs (S, K, C).
 
     Straight lines stay straight under affine maps, so each cut is taken behind the affine map that follows it: cut 0, the
@@ -85,7 +90,7 @@ def tail(p, cut, output="logits"):
     return f
 
 
-def points(p, cut, inputs=None):
+def points(p: dict, cut: int, inputs: Int[Tensor, "members points"] | None = None) -> Float[Tensor, "members points width"]:
     """What `tail(p, cut)` starts from, (S, N, d), for inputs (S, N) as in `first`."""
     z = first(p, inputs)
     for W, b in [(p["W2"], p["b2"]), (p["W3"], p["b3"])][:cut]:
@@ -93,10 +98,10 @@ def points(p, cut, inputs=None):
     return z
 
 
-def split(seeds, inputs, share):
-    """Which inputs are trained on, (S, n) int64, and which tested, (S, inputs - n): random, one split a seed."""
+def split(seeds: list[int], inputs: int) -> tuple[Int[Tensor, "members train"], Int[Tensor, "members test"]]:
+    """Which inputs are trained on, a random `SHARE` of them, and which tested; one split a seed."""
     orders = [torch.randperm(inputs, generator=torch.Generator().manual_seed(1000 + seed)) for seed in seeds]
-    order, n = torch.stack(orders), round(share * inputs)
+    order, n = torch.stack(orders), round(SHARE * inputs)
     return order[:, :n], order[:, n:]
 
 
@@ -113,29 +118,47 @@ class History:
         device: where measurements run.
     """
 
-    steps: torch.Tensor
-    parameters: dict
-    losses: torch.Tensor
-    accuracies: torch.Tensor
-    norms: torch.Tensor
+    steps: Int[Tensor, " records"]
+    parameters: dict[str, Tensor]
+    losses: Float[Tensor, "records members 2"]
+    accuracies: Float[Tensor, "records members 2"]
+    norms: Float[Tensor, "records members"]
     device: str = "cpu"
 
-    def at(self, step):
+    def at(self, step: int) -> int:
         """Index of the recorded step nearest to `step`."""
         return int((self.steps - step).abs().argmin())
 
-    def networks(self, step, member=None):
+    def networks(self, step: int, member: int | None = None) -> dict[str, Tensor]:
         """The parameters (S, …) at the recorded step nearest to `step`; of one member only, (1, …), if it is named."""
         chosen = slice(None) if member is None else slice(member, member + 1)
         return {name: t[self.at(step), chosen].to(self.device) for name, t in self.parameters.items()}
 
-    def reached(self, accuracy, on):
+    def reached(self, accuracy: float, on: str) -> Int[Tensor, " members"]:
         """First recorded step (S,) at which the accuracy `on` "training" or "test" is reached; -1 if it never is."""
         hit = self.accuracies[:, :, ("training", "test").index(on)] >= accuracy
         return torch.where(hit.any(0), self.steps[hit.long().argmax(0)], -1)
 
+    def read(self, values: Float[Tensor, "records members"], steps: Int[Tensor, " members"]) -> Float[Tensor, " members"]:
+        """What `values` say of each member at its own one of `steps`, as float64; NaN where that is -1."""
+        index = torch.tensor([self.at(step) for step in steps.tolist()])
+        found = values.double().gather(0, index[None])[0]
+        return found.where(steps >= 0, torch.nan)
 
-def nonlinearity_penalty(p, z, pairs):
+    @property
+    def memorised(self) -> Int[Tensor, " members"]:
+        """First recorded step at which 99.9 % of the training inputs are answered correctly; -1 if there is none."""
+        return self.reached(0.999, "training")
+
+    @property
+    def generalised(self) -> Int[Tensor, " members"]:
+        """First recorded step at which 99 % of the test inputs are answered correctly; -1 if there is none."""
+        return self.reached(0.99, "test")
+
+
+def nonlinearity_penalty(
+    p: dict, z: Float[Tensor, "members points width"], pairs: Int[Tensor, "2 pairs"]
+) -> Float[Tensor, " members"]:
     """Mean nonlinearity 1 - mean L_ij of the first hidden layer's tail on `pairs` of the inputs behind z; (S,)."""
 
     def f(z):
@@ -144,86 +167,80 @@ def nonlinearity_penalty(p, z, pairs):
     return 1 - linearity(f, z, pairs, order=4, block=pairs.shape[1]).mean(1)
 
 
-def jacobian_penalty(p, z, pairs):
-    """Mean squared Frobenius norm of that tail's Jacobian, for each output, at one end of each pair; (S,)."""
-    slopes = silu_slope(z.index_select(1, pairs[0]))
-    M = (p["W2"] @ p["W2"].mT) * (p["W3"].mT @ p["W3"])
-    return ((slopes @ M) * slopes).sum(2).mean(1) / p["W3"].shape[1]
+@dataclass(frozen=True)
+class Setting:
+    """How networks are trained; the defaults are the paper's.
+
+    Attributes:
+        seeds: of start and split, one a member.
+        steps: updates. at: those after which to record, beside the last.
+        decay, scale: weight decay, and standard deviation of the embedding at the start.
+        modulus: of the addition. width, embedding: sizes of hidden layers and embedding.
+        rate: AdamW's.
+        dtype, device: how precisely and where.
+        progress: see `train`.
+    """
+
+    seeds: list[int]
+    steps: int
+    at: list[int] = field(default_factory=list)
+    decay: float = 0.2
+    scale: float = 1.0
+    modulus: int = 31
+    width: int = 100
+    embedding: int = 32
+    rate: float = 1e-3
+    dtype: torch.dtype = torch.float32
+    device: str = "cpu"
+    progress: Callable = iter
 
 
-PENALTIES = {"nonlinearity": nonlinearity_penalty, "jacobian": jacobian_penalty}
-
-
-def grok(
-    task,
-    seeds,
-    steps,
-    *,
-    decay=0.2,
-    scale=1.0,
-    penalty="none",
-    strength=0.0,
-    pairs=256,
-    share=0.8,
-    rate=1e-3,
-    betas=(0.9, 0.999),
-    at=(),
-    modulus=31,
-    width=100,
-    embedding=32,
-    dtype=torch.float32,
-    device="cpu",
-    progress=iter,
-):
-    """Train one network a seed on part of a table, full batch, with AdamW.
+def grok(task: str, setting: Setting, *, straightening: float = 0.0, pairs: int = 64) -> History:
+    """Train one network a seed on `SHARE` of a table, full batch, with AdamW.
 
     Args:
-        task: as for `answers`, with `modulus`.
-        seeds: of start and split, one a member; a seed may occur several times with other settings.
-        steps: updates.
-        decay, scale, strength: weight decay, standard deviation of the embedding at the start, and factor on the penalty;
-            each a number or a tensor (members,).
-        penalty: "none", "nonlinearity" or "jacobian", added to the loss on `pairs` random pairs of training inputs a step.
-        share: of the table trained on. rate, betas: of AdamW.
-        at: steps to record. width, embedding: sizes. dtype, device: where and how precisely. progress: see `train`.
-
-    Returns:
-        A `History`.
+        task: as for `answers`.
+        setting: see `Setting`.
+        straightening: factor on `nonlinearity_penalty`, added to the loss and taken on `pairs` pairs of training inputs that
+            are drawn afresh at every step.
 
     Raises:
         ValueError: for a bad argument.
     """
-    check("seeds", seeds, [int], low=0)
-    check("penalty", penalty, {"none", *PENALTIES})
-    check("share", share, float, above=0, high=0.99)
-    table = answers(task, modulus).to(device)
-    parts = [part.to(device) for part in split(seeds, table.numel(), share)]
-    start = networks(len(table), seeds, scale=scale, width=width, embedding=embedding, dtype=dtype, device=device)
-    generator = torch.Generator().manual_seed(min(seeds))
+    check("seeds", setting.seeds, [int], low=0)
+    check("straightening", straightening, float, low=0)
+    check("pairs", pairs, int, low=1)
+    table = answers(task, setting.modulus).to(setting.device)
+    parts = [part.to(setting.device) for part in split(setting.seeds, table.numel())]
+    start = networks(table.shape[0], setting)
+    penalised = straightening > 0
 
     def loss(p, members, step):
-        z = affine(p["W2"], p["b2"], F.silu(first(p, parts[0][members])))
-        logits = affine(p["W3"], p["b3"], F.silu(z))
+        z = points(p, 1, parts[0][members])
+        logits = tail(p, 1)(z)
         value = F.cross_entropy(logits.mT, table.flatten()[parts[0][members]], reduction="none").mean(1)
-        drawn = torch.randint(z.shape[1], (2, pairs), generator=generator).to(device)
-        return value + strength * PENALTIES[penalty](p, z, drawn)
+        at = setting.steps + 1 if step is None else step  # what is reported is on a draw that no step sees
+        drawn = draw_rows(min(setting.seeds), range(at, at + 1), torch.tensor(2 * [z.shape[1]]), pairs)[0]
+        return value + straightening * nonlinearity_penalty(p, z, drawn.to(z.device))
 
     @torch.no_grad()
     def record(step, problem):
-        p = problem.parameters if penalty != "none" else _named(problem)
+        p = problem.parameters if penalised else _named(problem)
         logp = tail(p, 2, "logprob")(points(p, 2))
         rows = [[torch.take_along_dim(t, part, 1).mean(1) for part in parts] for t in _outcomes(logp, table.flatten())]
         norm = torch.stack([t.double().square().flatten(1).sum(1) for t in p.values()]).sum(0).sqrt()
         return {k: t.cpu() for k, t in p.items()}, *(torch.stack(r, 1).cpu() for r in rows), norm.cpu()
 
     problem = Differentiable(loss, start)
-    if penalty == "none":
-        sizes = (2 * embedding, width, width, len(table))
+    if not penalised:
+        sizes = (2 * setting.embedding, setting.width, setting.width, len(table))
         seen = torch.stack([parts[0] // len(table), parts[0] % len(table)], 2)
-        weight = torch.full_like(parts[0], 1, dtype=dtype) / parts[0].shape[1]
+        weight = torch.full_like(parts[0], 1, dtype=setting.dtype) / parts[0].shape[1]
+        groups = ((len(setting.seeds), sizes),)
         y = table.flatten()[parts[0]]
-        problem = Embedded(problem.theta, len(table), embedding, ((len(seeds), sizes),), seen, y, weight)
-    run = train(problem, AdamW(rate, decay, betas=betas), steps, at=at, record=record, progress=progress)
+        problem = Embedded(problem.theta, len(table), setting.embedding, groups, seen, y, weight)
+    optimiser = AdamW(setting.rate, setting.decay)
+    run = train(problem, optimiser, setting.steps, at=setting.at, record=record, progress=setting.progress)
     parameters, losses, accuracies, norms = zip(*run.records, strict=True)
     return History(
         run.steps,
@@ -231,7 +248,7 @@ def grok(
         torch.stack(losses),
         torch.stack(accuracies),
         torch.stack(norms),
-        device,
+        setting.device,
     )
 
 
@@ -249,7 +266,7 @@ def _outcomes(logp, y):
 # ---- what a chapter measures on trained networks -------------------------------------------------------------------------
 
 
-def subset(total, count, seed=0):
+def subset(total: int, count: int, seed: int = 0) -> Int[Tensor, " chosen"]:
     """`count` of the `total` inputs (all, if there are no more), drawn without replacement: int64, ascending."""
     check("count", count, int, low=2)
     return torch.randperm(total, generator=torch.Generator().manual_seed(seed))[:count].sort().values
@@ -261,69 +278,53 @@ def _shared(p, inputs):
 
 
 @torch.no_grad()
-def mapping_matrix(p, inputs=None, *, cut=1, output="logits"):
+def mapping_matrix(
+    p: dict, inputs: Int[Tensor, " points"] | None = None, *, cut: int = 1, output: str = "logits"
+) -> Float[Tensor, "members points points"]:
     """L of the network from `cut` on (see `tail`), (S, N, N) float64, on the given inputs (N,) int64 or on all."""
     x = points(p, cut, _shared(p, inputs))
     return matrix(linearity(tail(p, cut, output), x), x.shape[1])
 
 
 @torch.no_grad()
-def measures(p, inputs=None):
+def measures(p: dict, inputs: Int[Tensor, " points"] | None = None) -> dict[str, Float[Tensor, " members"]]:
     """Measures of complexity of the first hidden layer's tail: a dict of tensors (S,), float64, on the CPU.
 
-    "LMN" and "collision" count mappings by the entropy and the collision entropy of L's spectrum, "nonlinearity" is
-    1 - mean L_ij over pairs, "Jacobian" the count of `jacobian_lmn`.
+    "LMN" counts mappings, "nonlinearity" is 1 - mean L_ij over pairs, "Jacobian" the count of `jacobian_lmn`.
     """
     L, z = mapping_matrix(p, inputs), points(p, 1, _shared(p, inputs))
-    found = {
-        "LMN": lmn(L),
-        "collision": renyi2(L),
-        "nonlinearity": nonlinearity(L),
-        "Jacobian": jacobian_lmn(z, p["W2"], p["W3"]),
-    }
+    found = {"LMN": lmn(L), "nonlinearity": nonlinearity(L), "Jacobian": jacobian_lmn(z, p["W2"], p["W3"])}
     return {name: t.cpu() for name, t in found.items()}
 
 
-def follow(history, inputs=None, progress=iter):
+def follow(
+    history: History, inputs: Int[Tensor, " points"] | None = None, progress: Callable = iter
+) -> dict[str, Float[Tensor, "records members"]]:
     """`measures` at every recorded step, and there also the "test loss" and the "norm": a dict of tensors (T, S)."""
     rows = [measures(history.networks(step), inputs) for step in progress(history.steps.tolist())]
     curves = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
     return curves | {"norm": history.norms, "test loss": history.losses[:, :, 1].double()}
 
 
-def phase(history, memorised=0.999, generalised=0.99):
+def phase(history: History) -> Bool[Tensor, "records members"]:
     """The compression phase: a mask (T, S) of the steps at which a member has memorised and not long since generalised.
 
-    It starts at the first step with that accuracy on training inputs and ends with the first one with that accuracy on
-    test inputs, or with the last step if there is none.
+    It starts when the member has memorised and ends when it has generalised, or with the last step if it never does.
     """
-    start, end = history.reached(memorised, "training"), history.reached(generalised, "test")
+    start, end = history.memorised, history.generalised
     steps = history.steps.unsqueeze(1)
     return (start >= 0) & (steps >= start) & (steps <= torch.where(end < 0, steps.max(), end))
 
 
-def fits(x, y, mask):
-    """r² of a straight line through the points (x, y) in `mask`, one line a member; all (T, S), the result (S,)."""
-    weight = mask.double()
-    dx, dy = (v - (v * weight).sum(0) / weight.sum(0) for v in (x, y))
-    return (dx * dy * weight).sum(0).square() / ((dx.square() * weight).sum(0) * (dy.square() * weight).sum(0))
-
-
-def cluster_order(L, clusters=10, seed=0):
-    """The order of rows of L (N, N) that puts its spectral clusters side by side, as the paper shows it."""
-    model = SpectralClustering(min(clusters, len(L) - 1), affinity="precomputed", random_state=seed)
-    return torch.from_numpy(model.fit_predict(L.clamp_min(0).numpy())).argsort(stable=True)
-
-
-def shuffle(L, seed=0):
-    """L (N, N) with its off-diagonal entries permuted at random, symmetric as before: what no structure looks like."""
-    i, j = torch.triu_indices(len(L), len(L), 1)
-    order = torch.randperm(len(i), generator=torch.Generator().manual_seed(seed))
-    return matrix(L[i, j][order][None], len(L))[0]
+def turning_points(history: History, values: Float[Tensor, "records members"]) -> tuple[Int[Tensor, " members"], ...]:
+    """Records of the lowest of `values` (T, S) after each member has generalised, and of the highest after that."""
+    steps = history.steps[:, None]
+    low = values.where(steps >= history.generalised, torch.inf).argmin(0)
+    return low, values.where(steps >= history.steps[low], -torch.inf).argmax(0)
 
 
 @torch.no_grad()
-def pattern_distances(p, bits=5):
+def pattern_distances(p: dict, bits: int = 5) -> Float[Tensor, "2 members"]:
     """How far apart a network for exclusive or holds bit patterns that have the same answer: two ratios, (2, S).
 
     Turning bit k of both operands around swaps (0,1) with (1,0), or (0,0) with (1,1), and keeps the answer. The ratios are
@@ -344,27 +345,16 @@ def pattern_distances(p, bits=5):
 
 
 @torch.no_grad()
-def tied_outputs(p, inputs, width=0.1):
-    """Outputs that are equal at both ends of a segment: their share, and their share of all nonlinearity; two floats.
+def straight_answers(
+    p: dict, task: str, inputs: Int[Tensor, "members points"], modulus: int = 31
+) -> Float[Tensor, " members"]:
+    """Share of the inputs answered as the table says if the first hidden layer's tail is replaced by an affine map.
 
-    Equal means closer than `width` standard deviations of all outputs. Over pairs of `inputs` (N,) and outputs of the one
-    network `p` (1, …), from its first hidden layer on, the second share is Σ (1 - r²) over equal ones through Σ (1 - r²).
+    The map is fitted to the tail's logits on these inputs by least squares, in float64. This chapter's own.
     """
-    z = points(p, 1, _shared(p, inputs))
-    y = tail(p, 1)(z)[0]
-    W, b = p["W3"][0].unsqueeze(2), p["b3"][0].reshape(-1, 1, 1)  # each output as a member of its own
-    bent = 1 - linearity(lambda s: torch.baddbmm(b, F.silu(s), W), z.expand(len(W), -1, -1), block=64).T
-    i, j = torch.triu_indices(len(y), len(y), 1)
-    tied = (y[i] - y[j]).abs() < width * y.std()
-    return tied.double().mean().item(), (bent[tied].sum() / bent.sum()).item()
-
-
-def fold(x, creases=((1.0, 0.35, 0.25), (-0.3, 1.0, 0.2))):
-    """A sheet of paper folded flat: points (…, 2) to (…, 2), piecewise linear.
-
-    Each crease (nx, ny, c) is a line n·x = c |n|; what lies beyond it is reflected back, one crease after the other.
-    """
-    for nx, ny, c in creases:
-        n = torch.tensor([nx, ny], dtype=x.dtype) / (nx * nx + ny * ny) ** 0.5
-        x = x - 2 * (x @ n - c).clamp_min(0).unsqueeze(-1) * n
-    return x
+    inputs = inputs.to(p["E"].device)
+    z = points(p, 1, inputs)
+    logits, z = tail(p, 1)(z).double().cpu(), z.double().cpu()
+    X = torch.cat([z, torch.ones_like(z[..., :1])], 2)
+    fitted = X @ torch.linalg.lstsq(X, logits, driver="gelsd").solution
+    return (fitted.argmax(2) == answers(task, modulus).flatten()[inputs.cpu()]).double().mean(1)

@@ -220,7 +220,7 @@ def climb(task, shape, recipe, sample, *, one_hot=True, seed=0):
         problem = Sequences(stack, inputs[:, :length], targets[:, :length], batch=BATCH, seed=seed + chunk)
         run = train(problem, Adam(recipe.rate, clip=1.0, schedule=falling), recipe.chunk)
         losses, order = run.losses[-1].sort()
-        stack = run.model.stack.select(order[: max(2, round(0.6 * stack.members))])
+        stack = run.problem.stack.select(order[: max(2, round(0.6 * stack.members))])
         ready = length == task.T and losses[0] < 0.01 * max(float(targets.var()), 0.01)
         for member in range(min(recipe.candidates, stack.members) if ready else 0):
             one = stack.select(torch.tensor([member]))

@@ -1,57 +1,76 @@
 """Marks and Tegmark, "The Geometry of Truth" (arXiv:2310.06824): truth as a direction in a language model's states.
 
-`world` makes statements and documents, `llama` the toy that learns from them, `language` reads and steers any causal
-language model, `probes` and `measure` look for truth inside it.
+`facts` makes statements and reads other people's, `world` the documents of a small world, `llama` the toy that learns from
+them, `language` reads and steers any causal language model, `probes` and `measure` look for truth inside it.
 """
 
-from . import probes, world
-from .language import Language, check_model, load, toys
+from . import facts, probes, world
+from .language import INSTALLED, Language, check_model, installed, load, toys
 from .llama import Trained, stored, teach
 from .measure import (
+    FAMILIES,
     FITS,
+    FITTED,
     TRAININGS,
+    Steering,
     accuracies,
-    along_first,
+    by_fact,
+    by_family,
     causal_blocks,
+    controls,
     cosine,
     direction,
+    effects,
     equal,
+    in_plane,
     likely,
-    next_words,
+    on_others,
     patch,
     principal,
     published,
-    randoms,
+    pushes,
+    readings,
+    right,
     steer,
     survey,
-    truth_and_polarity,
 )
 
 __all__ = [
+    "FAMILIES",
     "FITS",
+    "FITTED",
+    "INSTALLED",
     "TRAININGS",
     "Language",
+    "Steering",
     "Trained",
     "accuracies",
-    "along_first",
+    "by_fact",
+    "by_family",
     "causal_blocks",
     "check_model",
+    "controls",
     "cosine",
     "direction",
+    "effects",
     "equal",
+    "facts",
+    "in_plane",
+    "installed",
     "likely",
     "load",
-    "next_words",
+    "on_others",
     "patch",
     "principal",
     "probes",
     "published",
-    "randoms",
+    "pushes",
+    "readings",
+    "right",
     "steer",
     "stored",
     "survey",
     "teach",
     "toys",
-    "truth_and_polarity",
     "world",
 ]

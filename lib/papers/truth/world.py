@@ -1,7 +1,7 @@
 """A small world of facts: statements about real cities, words and numbers, as text and as documents of tokens.
 
-The templates are those of Marks and Tegmark (arXiv:2310.06824); the lists are the chapter's own. For the toy language model
-every phrase is one token, so the very same strings can be read by the toy and by a real language model.
+The templates on cities and numbers, and those of conjunctions and disjunctions, are Marks and Tegmark's (arXiv:2310.06824);
+those on kinds of words, and all lists, are the chapter's own. For the toy language model every phrase is one token.
 """
 
 import re
@@ -78,8 +78,8 @@ class Statement:
 
     @property
     def word(self):
-        """Index of the last letter of the last word, the one before the period."""
-        return len(self.text) - 2
+        """Index of the last letter of the last word, before full stop and quotation marks."""
+        return len(self.text.rstrip(".!?'\" ")) - 1
 
 
 def _fact(kind, subject, group):
@@ -154,11 +154,19 @@ def swaps(kind, count, seed):
 
 @dataclass(frozen=True)
 class Question:
-    """A prompt that ends before its answer, and the answer that a model which trusts the context gives."""
+    """A prompt that ends before its answer.
+
+    Attributes:
+        context: a statement that stands in the prompt.
+        prompt: the text.
+        answer: what a model that trusts the context goes on to say.
+        against: what it is weighed against; None where the answer's own probability is read.
+    """
 
     context: Statement
     prompt: str
     answer: str
+    against: str | None = None
 
 
 def ask(contexts, seed):
@@ -193,16 +201,11 @@ def _rows(*columns):
     return torch.stack([*columns, *[torch.zeros_like(columns[0])] * (11 - len(columns))], -1)
 
 
-def documents(chances, reliable, false_share, draws, length):
-    """Documents of statements that are all true, or all drawn true with a smaller probability.
-
-    A document is reliable with probability `reliable`: all it says is true. In an unreliable one each statement is true
-    with probability `false_share` (0: all it says is false; 0.5 with `reliable` = 0: truth is independent from one
-    statement to the next). Nothing marks which is which.
+def documents(chances, draws, length):
+    """Documents of statements that are all true, half the time, or all false. Nothing marks which is which.
 
     Args:
         chances: shares of the eight `TYPES`, (members, 8), float.
-        reliable, false_share: (members,), float.
         draws: uniform numbers in [0, 1), (members, documents, 1 + SLOTS, DRAWS); the first row decides on the document.
         length: tokens in a document; the last statement is cut there.
 
@@ -210,7 +213,7 @@ def documents(chances, reliable, false_share, draws, length):
         Token ids (members, documents, length), int64, `<bos>` first.
     """
     truth, kind, a, b, c, d, e = draws[:, :, 1:].unbind(-1)
-    truth = (truth < false_share[:, None, None]) | (draws[:, :, :1, 0] < reliable[:, None, None])
+    truth = (draws[:, :, :1, 0] < 0.5).expand_as(truth)
     edges = chances.cumsum(-1)
     edges = (edges / edges[:, -1:]).contiguous()
     kind = torch.searchsorted(edges, kind.flatten(1), right=True).view(kind.shape).clamp(max=7)

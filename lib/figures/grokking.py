@@ -1,0 +1,185 @@
+"""Drawings of the chapter on grokking as compression."""
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ..papers import grokking
+from ..papers.grokking import History, Pieces
+from ..reading import BLUE, GREEN, GREY, INK, OCHRE, PALETTE, PINK, RED, figure
+
+Curves = dict[str, Tensor]
+
+
+def _matrix(ax, L, title, low=0.0):
+    image = ax.imshow(L, vmin=low, vmax=1, interpolation="none", rasterized=True)
+    ax.set(xticks=[], yticks=[], title=title)
+    ax.grid(False)
+    return image
+
+
+def pieces(functions: list[Pieces], matrices: list[Tensor], x: Tensor) -> Figure:
+    """Above, three outputs of the first of each family of `functions` at the points x (N,); below, its L (N, N)."""
+    fig, axes = figure(2, len(functions), height=4.8, gridspec_kw={"height_ratios": [1, 1.5]})
+    for (top, bottom), f, L in zip(axes.T, functions, matrices, strict=True):
+        count = f.slopes.shape[1]
+        y = f(x[None, :, None].expand(len(f.slopes), -1, -1))[0]
+        top.plot(x, y[:, :3])
+        for k in range(1, count):
+            top.axvline(k / count, color=GREY, lw=0.7, ls=":")
+        top.set(title=f"{count} linear maps", xlabel="input x")
+        _matrix(bottom, L, f"L: LMN = {float(grokking.lmn(L)):.1f}")
+    axes[0, 0].set_ylabel("outputs")
+    return fig
+
+
+def counted(counts: list[int], numbers: Tensor, lengths: Tensor) -> Figure:
+    """LMN against the number of pieces, and against the length of the compressed function; both (counts, maps)."""
+    fig, (left, right) = figure(1, 2, height=2.9)
+    left.plot(counts, counts, color=GREY, lw=0.9, ls=":", label="one for one")
+    left.plot(counts, numbers, ".", color=BLUE, alpha=0.4)
+    left.plot(counts, numbers.mean(1), "o-", color=BLUE, label="mean of LMN")
+    left.set(xlabel="pieces of the function", ylabel="LMN")
+    left.legend(loc="upper left")
+    for row, length, color in zip(numbers, lengths, PALETTE * 2, strict=False):
+        right.plot(length, row, ".", color=color)
+    right.set(xlabel="bytes after compression", ylabel="LMN")
+    return fig
+
+
+def course(ax, history: History, curves: Curves, member: int | None = None) -> None:
+    """Accuracies, LMN and norm against time on `ax`, on one axis from 0 to their largest value; all members, or one."""
+    for m in range(history.norms.shape[1]) if member is None else [member]:
+        lines = {
+            "training accuracy": (history.accuracies[:, m, 0], GREY, "-"),
+            "test accuracy": (history.accuracies[:, m, 1], GREEN, "-"),
+            "LMN / its maximum": (curves["LMN"][:, m] / curves["LMN"].max(), BLUE, "-"),
+            "L₂ / its maximum": (curves["norm"][:, m] / curves["norm"].max(), OCHRE, "--"),
+        }
+        for name, (values, color, style) in lines.items():
+            ax.plot(history.steps, values, color=color, ls=style, lw=1.2, label=name)
+    ax.set(xlabel="updates", ylim=(0, 1.05))
+
+
+def _legend_below(fig, ax):
+    handles = dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
+    fig.legend(handles.values(), handles, loc="outside lower center", ncols=4)
+
+
+def watched(history: History, curves: Curves, L: Tensor, updates: int) -> Figure:
+    """One network after some updates: L (N, N) in the order of the answers, its eigenvalues, and the course of training."""
+    fig, (left, middle, right) = figure(1, 3, height=3.0)
+    _matrix(left, L, f"L: LMN = {curves['LMN'][history.at(updates), 0]:.1f}", 0.5)
+    values = torch.linalg.eigvalsh(L)
+    values = values[values.abs().argsort(descending=True)]
+    place = torch.arange(1, len(values) + 1)
+    for sign, color, label in ((1, BLUE, "positive"), (-1, RED, "negative")):
+        use = sign * values > 0
+        middle.loglog(place[use], (sign * values)[use], ".", color=color, ms=3, label=label)
+    middle.set(xlabel="rank", ylim=(1e-4, 500), title="eigenvalues of L")
+    middle.legend(loc="upper right")
+    course(right, history, curves, 0)
+    right.axvline(updates, color=RED, lw=1)
+    right.set_title(f"after {updates} updates")
+    _legend_below(fig, right)
+    return fig
+
+
+def tasks(runs: dict[str, tuple[History, Curves]]) -> Figure:
+    """The course of training on each task, all networks."""
+    fig, axes = figure(1, len(runs), height=3.0, sharey=True)
+    for ax, (name, (history, curves)) in zip(axes, runs.items(), strict=True):
+        course(ax, history, curves)
+        ax.set_title(name)
+    _legend_below(fig, axes[0])
+    return fig
+
+
+def against_loss(runs: dict[str, tuple[History, Curves]]) -> Figure:
+    """LMN and norm against the test loss in the compression phase, a column a task and a colour a network."""
+    fig, axes = figure(2, len(runs), height=4.2, sharex="col")
+    for column, (task, (history, curves)) in zip(axes.T, runs.items(), strict=True):
+        for ax, name in zip(column, ("LMN", "norm"), strict=True):
+            for m, inside in enumerate(grokking.phase(history).T):
+                ax.plot(curves["test loss"][inside, m], curves[name][inside, m], ".-", lw=0.7, color=PALETTE[m % 6])
+        column[0].set_title(task)
+        column[1].set_xlabel("test loss (nats)")
+    axes[0, 0].set_ylabel("LMN")
+    axes[1, 0].set_ylabel("norm of the parameters")
+    return fig
+
+
+def three_times(matrices: dict[str, Tensor]) -> Figure:
+    """Matrices L (N, N) by the name of the moment."""
+    fig, axes = figure(1, len(matrices), height=2.7)
+    for ax, (name, L) in zip(axes, matrices.items(), strict=True):
+        image = _matrix(ax, L, name, 0.5)
+    fig.colorbar(image, ax=axes, label="L", shrink=0.8)
+    return fig
+
+
+def layers(steps: list[int], numbers: dict[str, Tensor]) -> Figure:
+    """LMN from several layers on, each (times, members): mean and range."""
+    fig, ax = figure(height=2.8)
+    for (name, values), color in zip(numbers.items(), (OCHRE, BLUE, PINK), strict=True):
+        ax.plot(steps, values.mean(1), "o-", color=color, label=name)
+        ax.fill_between(steps, values.amin(1), values.amax(1), color=color, alpha=0.2, lw=0)
+    ax.set(xlabel="updates", ylabel="LMN, mean and range", yscale="log")
+    fig.legend(loc="outside lower center", ncols=3)
+    return fig
+
+
+def exclusive_or(history: History, curves: Curves, distances: Tensor) -> Figure:
+    """LMN and norm over time, and the distances (T, 2, S) between patterns with the same answer; a colour a network."""
+    fig, (left, middle, right) = figure(1, 3, height=2.9)
+    for m in range(history.norms.shape[1]):
+        color = PALETTE[m % 6]
+        left.plot(history.steps, curves["LMN"][:, m], color=color)
+        middle.plot(history.steps, curves["norm"][:, m], color=color)
+        for k, style in enumerate(("-", "--")):
+            right.plot(history.steps, distances[:, k, m], color=color, ls=style)
+    left.set(xlabel="updates", ylim=(0, None), title="LMN")
+    middle.set(xlabel="updates", ylim=(0, None), title="norm")
+    right.set(xlabel="updates", ylim=(0, None), title="ρ: (0,1) solid, (0,0) dashed")
+    return fig
+
+
+def more_inputs(counts: list[int], growth: dict[str, Tensor]) -> Figure:
+    """LMN of the same networks against the number of inputs, each (counts, members), with a line of slope one."""
+    fig, ax = figure(height=2.9)
+    for (name, values), color in zip(growth.items(), (GREY, RED, BLUE), strict=True):
+        ax.loglog(counts, values, color=color, alpha=0.35, lw=1)
+        ax.loglog(counts, values.mean(1), "o-", color=color, label=name)
+    top = growth["peak"][-1].mean()
+    ax.loglog(counts, [top * n / counts[-1] for n in counts], color=INK, lw=0.8, ls=":", label="in proportion to N")
+    ax.set(xlabel="inputs N", ylabel="LMN")
+    ax.set_xticks(counts, [str(n) for n in counts], minor=False)
+    fig.legend(loc="outside lower center", ncols=4)
+    return fig
+
+
+def two_starts(runs: dict[str, tuple[History, Curves]]) -> Figure:
+    """Test accuracy, LMN and Jacobian count over time, a colour a start of the embedding."""
+    fig, axes = figure(1, 3, height=2.9)
+    for (label, (history, curves)), color in zip(runs.items(), (BLUE, RED), strict=True):
+        shown = (history.accuracies[..., 1], curves["LMN"], curves["Jacobian"])
+        for ax, values in zip(axes, shown, strict=True):
+            ax.plot(history.steps, values, color=color, lw=1.1)
+        axes[0].plot([], [], color=color, label=label)
+    for ax, title in zip(axes, ("test accuracy", "LMN", "Jacobian count"), strict=True):
+        ax.set(xlabel="updates", title=title)
+    fig.legend(loc="outside lower center", ncols=2)
+    return fig
+
+
+def pushed(runs: dict[str, tuple[History, Curves]]) -> Figure:
+    """LMN and test accuracy over time of networks that were treated in different ways, all of them."""
+    fig, (left, right) = figure(1, 2, height=3.1)
+    for (label, (history, curves)), color in zip(runs.items(), (RED, GREY, BLUE), strict=True):
+        left.plot(history.steps, curves["LMN"], color=color, lw=1.1)
+        right.plot(history.steps, history.accuracies[..., 1], color=color, lw=1.1)
+        right.plot([], [], color=color, label=label)
+    left.set(xlabel="updates", ylabel="LMN", yscale="log")
+    right.set(xlabel="updates", ylabel="test accuracy", ylim=(-0.03, 1.03))
+    fig.legend(loc="outside lower center", ncols=3)
+    return fig
