@@ -5,6 +5,7 @@ import torch
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from torch import Tensor
 
 from ..papers import brains
@@ -202,6 +203,7 @@ def dearer(
         right.loglog(*means, "-" if len(means[0]) > 1 else "s", color=RECIPES[name], label=name)
     right.loglog(*spot, "o", ms=11, mfc="none", color=RED)
     right.axhline(floor, color=INK, lw=0.8, ls=":", label="ideal observer")
+    right.xaxis.set_minor_formatter(NullFormatter())
     right.set(xlabel="recurrent wiring (cells)", ylabel="error")
     right.legend(loc="upper right", fontsize=7.5)
     return fig

@@ -46,11 +46,13 @@ def predictions(net, machine, task):
             values = np.unique(out)[:3] if len(np.unique(out)) <= 8 else []
             for value in values:
                 times[f"steps until the answer is {value} with {name}"] = _first(out == value)
-                times[f"as before, 0 if never ({value} with {name})"] = _first(out == value) % (out.shape[1] + 1)
+                times[f"steps until the answer is {value} with {name}, 0 if never"] = _first(out == value) % (
+                    out.shape[1] + 1
+                )
             if len(values):
                 found[f"sum of the answers to {name}"] = out.sum(1)
         found |= times
-        keys = [k for k in times if k.startswith("steps")]
+        keys = [k for k in times if not k.endswith("never")]
         if len(symbols) <= 2:
             found |= {f"{a} minus {b}": times[a] - times[b] for i, a in enumerate(keys) for b in keys[:i]}
         zeros = long[f"{show([zero])} repeated"]
