@@ -85,7 +85,7 @@ def sample(**quantities: object) -> Sample:
         ValueError: if there is none, one is empty, or their numbers of units differ.
     """
     tensors = {name: _tensor(values) for name, values in quantities.items()}
-    counts = {name: len(t) if t.dim() and t.numel() else 0 for name, t in tensors.items()}
+    counts = {name: len(t) if t.dim() else 0 for name, t in tensors.items()}
     if not counts or len(set(counts.values())) > 1 or 0 in counts.values():
         raise ValueError(f"quantities = units {counts}: expected arrays with the same number of units, at least one")
     return Sample(tensors, next(iter(counts.values())))
@@ -155,7 +155,7 @@ def _resampled(samples, draws):
         drawn = torch.randint(one.units, (draws, one.units), generator=torch.Generator().manual_seed(place))
         picks.append(order[torch.cat([torch.arange(one.units)[None], drawn])])
     size = sum(t.numel() for one in samples for t in one.quantities.values())
-    most = max(1, LARGEST // size)
+    most = max(1, LARGEST // max(1, size))  # a selection that nothing meets is empty: its mean is not a number
     for at in range(0, 1 + draws, most):
         rows, chunk = min(most, 1 + draws - at), {}
         for one, chosen in zip(samples, picks, strict=True):
