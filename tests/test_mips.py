@@ -514,7 +514,7 @@ def test_polishing_reaches_an_exact_solution():
     inputs, targets = unit.tensors(x, y)
     problem = training.Sequences(training.start(task, training.Shape(2), unit, 4, 0), inputs, targets, batch=96)
     run = training.train(problem, training.Adam(1e-2), 100)
-    near = run.model.stack.select(run.losses[-1].argmin().reshape(1))
+    near = run.problem.stack.select(run.losses[-1].argmin().reshape(1))
     polished = training.polish(near, inputs[:64], targets[:64])
     before, after = (float(abs(stack(inputs[64:]) - targets[64:]).max()) for stack in (near, polished))
     assert after < 1e-5 < before

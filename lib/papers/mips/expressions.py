@@ -255,8 +255,9 @@ def text(expression):
     if op in TRUTHS or _truthful(expression):
         return f"int({truth(expression)})"
     heads = [part[0] if isinstance(part, tuple) else None for part in args]
-    left = _part(args[0], BINDS[op] + ((heads[0], op) not in CHAINS))
-    return f"{left} {op} {_part(args[1], BINDS[op] + ((op, heads[1]) not in CHAINS or op == '-'))}"
+    sums = [7 if op in ("&", "|", "^") and head in ("+", "-", "*", "//", "%", "not") else 0 for head in heads]  # (1 - a) & x
+    left = _part(args[0], max(sums[0], BINDS[op] + ((heads[0], op) not in CHAINS)))
+    return f"{left} {op} {_part(args[1], max(sums[1], BINDS[op] + ((op, heads[1]) not in CHAINS or op == '-')))}"
 
 
 def _truthful(expression):
