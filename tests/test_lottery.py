@@ -136,7 +136,7 @@ def test_a_cell_of_the_map_is_trained_as_if_alone():
     offset = whole.errors[1, 1, 0, 1, 0] + whole.x**2 - outputs
     assert offset.std(1).max() < 1e-5
     again = train(Regression(whole.stacks[0], x, lottery.target(x), weight=weight), Adam(1e-9), 1)
-    errors = (again.model.stack(x) - lottery.target(x))[..., 0].double()
+    errors = (again.problem.stack(x) - lottery.target(x))[..., 0].double()
     torch.testing.assert_close(errors[3:6], whole.errors[1, 0, 0, 1, 0], rtol=1e-4, atol=1e-5)
 
 

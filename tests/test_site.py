@@ -121,14 +121,17 @@ def test_figures_and_tables_read_in_light_and_dark_mode(visit, name, scheme):
 def test_every_slider_moves_its_picture_by_keyboard(visit, name):
     page, _ = visit(name)
     boxes = page.locator(".explorable").all()
-    assert len(boxes) >= 2
+    moved = 0
     for box in boxes:
         shown = box.locator("figure.plot svg >> visible=true")
         for handle in box.locator(".noUi-handle").all():
             assert shown.count() == 1
             before = shown.get_attribute("aria-label")
+            first, now, last = (float(handle.get_attribute(f"aria-value{end}")) for end in ("min", "now", "max"))
+            if first == last:  # a smoke run may leave one stop
+                continue
             handle.focus()
-            page.keyboard.press("ArrowRight")
+            page.keyboard.press("ArrowRight" if now < last else "ArrowLeft")
             page.wait_for_function(
                 "([box, before]) => [...box.querySelectorAll('figure.plot svg')]"
                 ".some(s => s.checkVisibility() && s.getAttribute('aria-label') != before)",
@@ -136,6 +139,8 @@ def test_every_slider_moves_its_picture_by_keyboard(visit, name):
                 timeout=5000,
             )
             assert shown.count() == 1
+            moved += 1
+    assert moved >= 2
 
 
 @pytest.mark.parametrize("name", PAGES)
