@@ -4,6 +4,7 @@ Its data and settings are those of the chapter, if it has been executed (`make n
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -12,12 +13,12 @@ from ipywidgets.embed import embed_data
 from lib.reading.live import live, module
 
 ROOT = Path(__file__).parent.parent
-STATIC = (ROOT / "book/_static").as_uri()
+FOLDER = ROOT / "_build/scenes"
 PAGE = """<!doctype html><html lang="en" data-theme="light"><meta charset="utf-8"><title>{slug}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <script src="{static}/book.js"></script><script src="{static}/vendor/require.js"></script>
 <script src="{static}/vendor/embed-amd.js" data-jupyter-widgets-cdn="{static}/vendor/"></script>
-<link rel="stylesheet" href="{static}/book.css">
+<link rel="icon" href="{static}/favicon.svg"><link rel="stylesheet" href="{static}/book.css">
 <script type="application/vnd.jupyter.widget-state+json">{state}</script>
 <body style="max-width: 50rem; margin: 1rem auto; font-family: system-ui"><main><h1>{slug}</h1>
 <script type="application/vnd.jupyter.widget-view+json">{view}</script>
@@ -36,19 +37,19 @@ def models(slug: str) -> tuple[dict, str]:
     return data["manager_state"], data["view_specs"][0]["model_id"]
 
 
-def page(slug: str, folder: Path) -> Path:
-    """Writes <folder>/<slug>.html, with the module as it is now."""
+def page(slug: str) -> Path:
+    """Writes FOLDER/<slug>.html, with the module as it is now."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
     state, name = models(slug)
     state["state"][name]["state"]["_esm"] = module(slug)
     view = {"version_major": 2, "version_minor": 0, "model_id": name}
-    path = folder / f"{slug}.html"
+    path = FOLDER / f"{slug}.html"
+    static = os.path.relpath(ROOT / "book/_static", FOLDER)
     text = json.dumps(state).replace("</", "<\\/")
-    path.write_text(PAGE.format(slug=slug, static=STATIC, state=text, view=json.dumps(view)))
+    path.write_text(PAGE.format(slug=slug, static=static, state=text, view=json.dumps(view)))
     return path
 
 
 if __name__ == "__main__":
-    folder = ROOT / "_build/scenes"
-    folder.mkdir(parents=True, exist_ok=True)
     for slug in sys.argv[1:]:
-        print(page(slug, folder))
+        print(page(slug))

