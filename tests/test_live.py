@@ -349,7 +349,7 @@ def test_scene_is_short_and_its_page_light(slug):
 def test_a_link_holds_the_settings(visit):
     page, scene = visit(page_of("lottery"), "file", "#live-lottery&width=8&seed=3&rate=7", reduced_motion="reduce")
     assert scene.get_by_label("Neurons N").get_attribute("aria-valuetext") == "8"
-    assert scene.get_by_label("Learning rate").get_attribute("aria-valuetext") == "0.001"  # 7 is not offered
+    assert scene.get_by_label("Learning rate").get_attribute("aria-valuetext") == "0.003"  # 7 is not offered
     assert scene.get_by_role("button", name="New start (seed 3)").count() == 1
     scene.get_by_label("Neurons N").focus()
     page.keyboard.press("ArrowRight")

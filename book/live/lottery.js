@@ -26,12 +26,12 @@ const product = (a, b) => a.reduce((sum, value, p) => sum + value * b[p] * w[p],
 export default {
   title: "Sixteen networks learn a parabola",
   controls: {
-    width: { label: "Neurons N of each network", values: [2, 4, 8, 16, 32, 64], value: 32 },
-    rate: { label: "Learning rate", values: [3e-4, 1e-3, 3e-3, 1e-2], value: 1e-3 },
+    width: { label: "Neurons N of each network", values: [2, 4, 8, 16, 32, 64], value: 16 },
+    rate: { label: "Learning rate", values: [3e-4, 1e-3, 3e-3, 1e-2], value: 3e-3 },
     start: { label: "First weights", value: "small", options: [["small: between −0.1 and 0.1", "small"], ["PyTorch’s", "pytorch"]] },
     average: { label: "Average of K networks", values: AVERAGES, value: 16, live: true },
   },
-  pace: 400,
+  pace: 500,
   until: 12000,
 
   problem({ width, rate, start, seed }, tools) {
