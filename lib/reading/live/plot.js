@@ -112,7 +112,8 @@ class View {
     if (frame) {
       for (const [value, label] of ticksOf(x, logX, inner.width / 60)) {
         this.line([X(value), X(value)], [inner.y, inner.y + inner.height], { width: 1, alpha: 0.12 });
-        this.text(label, X(value), inner.y + inner.height + 14, { align: "center" });
+        const half = ctx.measureText(label).width / 2; // the last one stays within the picture
+        this.text(label, Math.min(X(value), this.width - half), inner.y + inner.height + 14, { align: "center" });
       }
       for (const [value, label] of ticksOf(y, logY, inner.height / 34)) {
         this.line([inner.x, inner.x + inner.width], [Y(value), Y(value)], { width: 1, alpha: 0.12 });
