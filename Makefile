@@ -116,7 +116,7 @@ $(OUT)/params/%.yaml: FORCE
 	yaml.safe_dump((yaml.safe_load(p.read_text()) or {}).get('$*', {}) if p.exists() else {}, sys.stdout)" > "$$part"; \
 	cmp -s "$$part" $@ || mv "$$part" $@
 
-SHARED := lib/checks.py $(wildcard lib/kernels/*.py lib/kernels/fused/*.* lib/reading/*.py lib/reading/live/*.*)
+SHARED := lib/checks.py $(wildcard lib/kernels/*.py lib/kernels/fused/*.* lib/reading/*.* lib/reading/live/*.*)
 execute = mkdir -p $(@D); part=$(@D)/.$*.$$$$.ipynb; trap 'rm -f "$$part"' EXIT; \
 	jupytext --quiet --to ipynb --output - $< \
 	| papermill --cwd book --stderr-file /dev/stderr $(if $(CI),--no-progress-bar) $(1) - "$$part" \
@@ -132,10 +132,11 @@ $(PAGES:%=$(OUT)/%.ipynb): $(OUT)/%.ipynb: book/%.md $(CHAPTERS:%=$(OUT)/%.ipynb
 # ---- site --------------------------------------------------------------------------------------------------------------
 
 SITE := $(OUT)/site
-$(HTML)/index.html: $(CHAPTERS:%=$(OUT)/%.ipynb) $(PAGES:%=$(OUT)/%.ipynb) _config.yml _toc.yml book/references.bib $(VENDOR) $(wildcard book/_static/*.*)
+$(HTML)/index.html: $(CHAPTERS:%=$(OUT)/%.ipynb) $(PAGES:%=$(OUT)/%.ipynb) _config.yml _toc.yml book/references.bib book/glossary.md lib/pages.py $(VENDOR) $(wildcard book/_static/*.*)
 	mkdir -p $(SITE)/book
 	cp -p $(filter %.ipynb,$^) $(SITE)/book
 	cp -rp book/references.bib book/_static $(SITE)/book
+	cp -p book/glossary.md $(SITE)/book
 	cp -p _toc.yml $(SITE)
 	sed 's/execute_notebooks: force/execute_notebooks: "off"/' _config.yml > $(SITE)/_config.yml
 	jupyter-book build -q -W -n --keep-going $(SITE)
