@@ -1,5 +1,6 @@
 """The pictures on the front page's cards: sketches of what a chapter is about, in two colours, with no data in them."""
 
+import itertools
 import math
 import random
 from collections.abc import Iterable
@@ -58,9 +59,8 @@ def _mips():
     """States on a lattice, and the lines of a program."""
     for i in range(6):
         for j in range(6):
-            yield _dot(
-                14 + 11 * i, 18 + 11 * j, STRONG if (2 * i + j) % 5 == 0 else FAINT, 3.4 if (2 * i + j) % 5 == 0 else 1
-            )
+            taken = (2 * i + j) % 5 == 0
+            yield _dot(14 + 11 * i, 18 + 11 * j, STRONG if taken else FAINT, 3.4 if taken else 1)
     for k, (start, end) in enumerate([(96, 130), (104, 146), (104, 138), (112, 150), (96, 124)]):
         yield _line([(start, 22 + 12 * k), (end, 22 + 12 * k)], STRONG if k in (1, 3) else FAINT, 4)
 
@@ -68,7 +68,7 @@ def _mips():
 def _net(x, y, sizes, kind, step=22, gap=16):
     """A drawn network: its connections and its neurons."""
     layers = [[(x + step * k, y + gap * (j - (n - 1) / 2)) for j in range(n)] for k, n in enumerate(sizes)]
-    for before, after in zip(layers, layers[1:], strict=False):
+    for before, after in itertools.pairwise(layers):
         for a in before:
             for b in after:
                 yield _line([a, b], kind, 0.7)

@@ -116,10 +116,11 @@ def _choice(chapters):
         f'<td data-head="verdict">{SIGNS[row["verdict"]]} {row["verdict"]}</td></tr>'
         for slug, part, row in rows
     )
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("name", "claim", "verdict"))
     return (
         f'<details class="choice"><summary>All {len(rows)} claims, to choose from by part, origin and verdict</summary>'
-        f'<form hidden>{filters}<output></output></form><div class="claims"><table><thead><tr><th scope="col">claim\'s name</th>'
-        f'<th scope="col">claim</th><th scope="col">verdict</th></tr></thead><tbody>{lines}</tbody></table></div></details>'
+        f"<form hidden>{filters}<output></output></form>"
+        f'<div class="claims"><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div></details>'
     )
 
 
