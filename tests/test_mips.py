@@ -177,7 +177,7 @@ def test_merging_finds_the_known_machine_and_search_its_program(k):
     net = Exact(task, *division(k))
     x, y = task.sample(2000, 1)
     assert np.array_equal(net(x), y)
-    found = machine.merge(net, task)
+    found = machine.merge(machine.Questions(net, task, 0), task)
     assert len(found) == len(machine.minimal(found)) == k
     assert np.array_equal(found(x), y)
     result = synthesis.synthesise(net, task, x)
@@ -212,7 +212,7 @@ def test_minimal_machines_answer_alike_and_are_minimal(seed):
 def test_state_names_are_predictions():
     task = TASKS["Div_5"]
     net = Exact(task, *division(5))
-    found = machine.merge(net, task)
+    found = machine.merge(machine.Questions(net, task, 0), task)
     names = labels.predictions(net, found, task)
     residue = found.hidden[:, :5].argmax(1)
     assert any(np.array_equal(v, residue) for v in names.values())
@@ -413,7 +413,7 @@ def test_templates_and_their_text():
 
 def test_a_table_is_a_program_too():
     task = TASKS["Div_5"]
-    found = machine.merge(Exact(task, *division(5)), task)
+    found = machine.merge(machine.Questions(Exact(task, *division(5)), task, 0), task)
     program = synthesis.table_program(found)
     x, y = task.sample(100, 1)
     assert np.array_equal(program(x), y)

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from . import affine
-from .expressions import is_bit, names, rename, simplify, terms
+from .expressions import simplify
 from .labels import choices, predictions
 from .machine import Machine, extract, minimal
 from .programs import Program, Template, symbols
+from .readable import named, tidy
 from .search import Bank
 from .tasks import wrong
 
@@ -20,7 +21,7 @@ SEEN = 16384  # sequences on which a network is read
 ROWS = 256  # cells of a machine's table that an expression is held against
 LOOSE = 1e-3  # share of sequences on which a program may differ from its network and still be a reading of it
 GROUPS = 6  # sets of labels that are tried once there is a program
-SHORT = 12  # size of a program that is good enough
+SHORT = 8  # size of a program that is good enough
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,9 @@ def affine_program(net, x, answers):
     M, o = affine.markov(net, x.shape[1])
     found = affine.recurrence(np.rint(M), np.rint(o))
     program = found and affine.program(*found)
-    return program if program and differs(program, x, answers) <= LOOSE else None
+    if program is None or differs(program, x, answers) > LOOSE:
+        return None
+    return named(program, {})[0] if len(program.start) == 1 else program
 
 
 def _formula(machine, group, labels, task, cells):
@@ -101,8 +104,11 @@ def formula_program(net, machine, task, x, answers, *, seed=0):
     best, meaning, key = None, {}, (LOOSE, np.inf)
     for tried, group in enumerate(choices(labels, len(machine)), 1):
         program = _formula(machine, group, labels, task, cells)
-        if program is not None and (found := (differs(program, x, answers), program.size)) <= key:
-            best, meaning, key = program, dict(zip("abc", group, strict=False)), found
+        if program is None:
+            continue
+        program, told = tidy(program, dict(zip("abc", group, strict=False)), task)
+        if (found := (differs(program, x, answers), program.size)) < key:
+            best, meaning, key = program, told, found
         if best is not None and ((key[0] == 0 and key[1] <= SHORT) or tried >= GROUPS):
             break
     if best is None and len(machine) == 1 and task.inputs == 1 and set(np.unique(answers)) <= {0, 1}:
@@ -110,44 +116,6 @@ def formula_program(net, machine, task, x, answers, *, seed=0):
         best = Program("table", ("x",), {}, (("y", ("in", "x", *members)),), ("y",))
         best = best if differs(best, x, answers) <= LOOSE else None
     return named(best, meaning) if best else (None, {})
-
-
-def named(program, meaning):
-    """The program with names for its variables that say what becomes of them, where that can be told from the formula."""
-    every, new = dict(program.steps), {}
-    bits = {name for name, e in program.steps if is_bit(e, set())}
-    for variable in program.start:
-        update = every[f"next_{variable}"]
-        word = _word(variable, every.get(update, update), program.inputs, bits)
-        taken = {*new.values(), *program.inputs, *program.outputs}
-        new[variable] = variable if word in taken or not word else word
-    words = new | {f"next_{old}": f"next_{word}" for old, word in new.items()}
-    steps = tuple((words.get(name, name), rename(e, words)) for name, e in program.steps)
-    start = {new[name]: value for name, value in program.start.items()}
-    renamed = Program(program.kind, program.inputs, start, steps, program.outputs, program.tables)
-    return renamed, {new[name]: text for name, text in meaning.items()}
-
-
-def _word(variable, update, inputs, bits):
-    """A name for a variable from what it becomes, or None."""
-    if update in inputs:
-        return "previous"
-    if not isinstance(update, tuple):
-        return None
-    op, *args = update
-    own = variable in names(update)
-    if op in ("max", "min") and own:
-        return "largest" if op == "max" else "smallest"
-    if op == "^" and own:
-        return "parity"
-    if op == "%" and own:
-        return "total" if terms(args[0]).get(variable) == 1 else "remainder"
-    if op in ("+", "-") and terms(update).get(variable) == 1:
-        others = [e for e in terms(update) if e not in (variable, 1)]
-        return "count" if all(is_bit(e, bits) for e in others) else "total"
-    if op in (">", ">=", "//") and own and set(inputs) <= names(update) and len(inputs) > 1:
-        return "carry"
-    return None
 
 
 def template_program(answers, task, x):
