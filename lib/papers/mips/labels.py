@@ -31,9 +31,9 @@ def memories(machine):
 def predictions(net, machine, task):
     """Integer names of the states: {what it means: (states,)}, simple ones first, no two alike up to dense rank.
 
-    The symbols read last, if a state tells them; the answers after one, two or three symbols, sums over symbols, the symbol with the largest answer, how many of the next
-    answers are 1, when an answer first comes if one symbol is repeated (after another, or not) and differences of those, the
-    answers to zeros read as a binary number, and the rank of each of these.
+    The symbols read last, if a state tells them; the answers after one, two or three symbols, sums over symbols, the symbol
+    with the largest answer, how many of the next answers are 1, when an answer first comes if one symbol is repeated (after
+    another, or not) and differences of those, the answers to zeros read as a binary number, and the rank of each of these.
     """
     h, symbols = machine.hidden, machine.symbols
     zero = int(np.abs(symbols).sum(1).argmin())

@@ -43,7 +43,7 @@ def tidy(program, meaning, task):
     inputs, meaning = set(program.inputs) if {task.low, task.high} <= {0, 1} else set(), dict(meaning)
     for variable, first in program.start.items():
         numbers = {first, terms(dict(program.steps)[f"next_{variable}"]).get(1, 0)}
-        for name, expression in program.steps:
+        for _, expression in program.steps:
             numbers |= {abs(terms(e).get(1, 0)) for e in _parts(expression) if variable in names(e)}
         ways = [(1, 0), *((sign, origin) for origin in sorted(numbers) for sign in (1, -1))]
         tried = [(_moved(program, variable, *way, inputs) if way != (1, 0) else program, way) for way in ways]

@@ -47,6 +47,8 @@ class Task:
     def __call__(self, x):
         """Answers (N, T, outputs), int64, to the sequences x (N, T, inputs)."""
         y = np.asarray(self.function(np.asarray(x, np.int64)))
+        if y.dtype.kind not in "biuf":
+            raise ValueError(f"function = answers such as {y.ravel()[0]!r}: expected whole numbers")
         whole = y.astype(np.int64) if y.dtype.kind in "iub" else np.rint(y).astype(np.int64)
         if y.dtype.kind not in "iub" and not np.array_equal(whole, y):
             raise ValueError("function = answers that are not whole: expected whole numbers")
@@ -85,10 +87,22 @@ def wrong(answer, x, y, part=1 << 16):
 
 
 def of_lists(function):
-    """`function`, written for one list of symbols (pairs, if there are two a step), as a Task needs it."""
+    """`function`, written for one list of symbols (pairs, if there are two a step), as a Task needs it.
+
+    Where it fails or gives another number of answers than there are symbols, a ValueError shows the list.
+    """
+
+    def answer(xs):
+        try:
+            ys = list(function(list(xs)))
+        except Exception as error:  # whatever a stranger's function raises
+            raise ValueError(f"function = {type(error).__name__} ({error}) for the list {xs}: expected answers") from error
+        if len(ys) != len(xs):
+            raise ValueError(f"function = {len(ys)} answers to the list {xs}: expected one for each symbol")
+        return ys
 
     def answers(x):
-        return np.array([function(row[:, 0].tolist() if row.shape[1] == 1 else row.tolist()) for row in x])
+        return np.array([answer(row[:, 0].tolist() if row.shape[1] == 1 else row.tolist()) for row in x])
 
     return answers
 
