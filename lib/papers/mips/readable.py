@@ -42,9 +42,7 @@ def tidy(program, meaning, task):
     """
     inputs, meaning = set(program.inputs) if {task.low, task.high} <= {0, 1} else set(), dict(meaning)
     for variable, first in program.start.items():
-        numbers = {first, terms(dict(program.steps)[f"next_{variable}"]).get(1, 0)}
-        for _, expression in program.steps:
-            numbers |= {abs(terms(e).get(1, 0)) for e in _parts(expression) if variable in names(e)}
+        numbers = {first, *(n for name, e in program.steps if variable in {name[5:], *names(e)} for n in _numbers(e))}
         ways = [(1, 0), *((sign, origin) for origin in sorted(numbers) for sign in (1, -1))]
         tried = [(_moved(program, variable, *way, inputs) if way != (1, 0) else program, way) for way in ways]
         program, (sign, origin) = min(tried, key=lambda pair: pair[0].size)
@@ -54,10 +52,11 @@ def tidy(program, meaning, task):
     return program, meaning
 
 
-def _parts(expression):
-    """An expression and all expressions inside it."""
-    inside = [part for e in expression[1:] for part in _parts(e)] if isinstance(expression, tuple) else []
-    return [expression, *inside]
+def _numbers(expression):
+    """The numbers in an expression."""
+    if isinstance(expression, tuple):
+        return set().union(*map(_numbers, expression[1:]))
+    return set() if isinstance(expression, str) else {int(expression)}
 
 
 def named(program, meaning):
