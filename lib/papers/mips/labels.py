@@ -98,7 +98,7 @@ def choices(labels, states):
     single = single[:MOST]
     small = [n for n in names if reach[n] <= max(3, states // 2)][:40]
     pairs = [(a, b) for i, a in enumerate(small) for b in small[:i] if distinct([a, b])]
-    pairs = sorted(pairs, key=lambda pair: sum(reach[n] for n in pair))[:MOST]
+    pairs = sorted(pairs, key=lambda pair: (not set(read) & {*pair}, sum(reach[n] for n in pair)))[:MOST]
     triples = []
     if not pairs and states <= 64:
         tiny = [n for n in small if reach[n] <= 3][:20]

@@ -49,7 +49,25 @@ def tidy(program, meaning, task):
         if (sign, origin) != (1, 0):
             told = f"{meaning[variable]}"
             meaning[variable] = f"{told}, minus {origin}" if sign == 1 else f"{origin} minus the {told}"
-    return program, meaning
+    return _shared(program), meaning
+
+
+def _shared(program):
+    """The program with each answer named where a later step repeats its expression."""
+    steps = list(program.steps)
+    for i, (name, answer) in enumerate(steps):
+        if name in program.outputs and isinstance(answer, tuple):
+            steps[i + 1 :] = [(later, _replaced(e, answer, name)) for later, e in steps[i + 1 :]]
+    return replace(program, steps=tuple(steps))
+
+
+def _replaced(expression, part, name):
+    """The expression with `name` wherever `part` stood."""
+    if expression == part:
+        return name
+    return (
+        (expression[0], *(_replaced(e, part, name) for e in expression[1:])) if isinstance(expression, tuple) else expression
+    )
 
 
 def _numbers(expression):
@@ -64,11 +82,14 @@ def named(program, meaning):
     every, new = dict(program.steps), {}
     bits = {name for name, e in program.steps if is_bit(e, set())}
     answers = {name: every[name] for name in program.outputs}
-    for variable in program.start:
-        update = every[f"next_{variable}"]
+    updates = {variable: every[f"next_{variable}"] for variable in program.start}
+    last, back = next((v for v, update in updates.items() if update in program.inputs), None), 1
+    while last is not None and last not in new:  # what was read last, what was read before that, and so on
+        new[last] = "previous" if back == 1 else f"previous_{back}"
+        last, back = next((v for v, update in updates.items() if update == last), None), back + 1
+    for variable in [v for v in program.start if v not in new]:
+        update = updates[variable]
         word = _word(variable, answers.get(update, update), program.inputs, bits, answers)
-        if update in new and new[update].startswith("previous"):
-            word = f"previous_{int(new[update].rpartition('_')[2]) + 1 if '_' in new[update] else 2}"
         taken = {*new.values(), *program.inputs, *program.outputs}
         new[variable] = variable if word in taken or not word else word
     words = new | {f"next_{old}": f"next_{word}" for old, word in new.items()}
@@ -80,16 +101,15 @@ def named(program, meaning):
 
 def _word(variable, update, inputs, bits, answers):
     """A name for a variable from what it becomes, or None."""
-    if update in inputs:
-        return "previous"
     if not isinstance(update, tuple):
         return None
     op, *args = update
-    inside = names(rename(update, answers))
+    whole = rename(update, answers)
+    inside = names(whole)
     own = variable in inside
     if op in ("max", "min") and own:
         return "largest" if op == "max" else "smallest"
-    if own and (op == "^" or (op == "not" and isinstance(args[0], tuple) and args[0][0] == "^")):
+    if own and (op == "^" or (op == "not" and isinstance(whole[1], tuple) and whole[1][0] == "^")):
         return "parity"
     if op == "%" and own:
         return "total" if terms(args[0]).get(variable) == 1 else "remainder"
