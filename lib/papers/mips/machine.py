@@ -8,6 +8,10 @@ automaton (Câmpeanu, Sântean and Yu 2001).
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Int
+
+from .networks import Network
+from .tasks import Task
 
 TOLERANCES = (0.0, 0.01, 0.02, 0.04)
 
@@ -39,7 +43,7 @@ class Machine:
         low, base = self.symbols[0], self.symbols[-1] - self.symbols[0] + 1
         return np.ravel_multi_index(tuple(np.moveaxis(x - low, -1, 0)), tuple(base))
 
-    def states(self, x):
+    def states(self, x: Int[np.ndarray, "sequences times inputs"]) -> Int[np.ndarray, "sequences times"]:
         """States (N, T) before each symbol of x (N, T, inputs)."""
         symbol, state, out = self.index(x), np.zeros(len(x), int), []
         for t in range(x.shape[1]):
@@ -47,7 +51,7 @@ class Machine:
             state = self.moves[state, symbol[:, t]]
         return np.stack(out, 1)
 
-    def __call__(self, x):
+    def __call__(self, x: Int[np.ndarray, "sequences times inputs"]) -> Int[np.ndarray, "sequences times outputs"]:
         """Answers (N, T, outputs) to x (N, T, inputs)."""
         return self.answers[self.states(x), self.index(x)]
 
@@ -81,7 +85,7 @@ class Questions:
         else:
             self.steps = np.concatenate([np.tile(np.arange(1, w.shape[1] + 1), len(w)) for w in self.words])
 
-    def ask(self, h):
+    def ask(self, h: Float[np.ndarray, "states hidden"]) -> Int[np.ndarray, "states questions outputs"]:
         """Answers (M, questions, outputs), int16, of the network in the hidden states h (M, n); kept for the next time."""
         key, many = h.tobytes(), max(1, 200_000 // len(self.steps))
         if key not in self._asked:
@@ -119,7 +123,7 @@ def _match(rows, known, tolerance):
     return found
 
 
-def merge(questions, task, tolerance=0.0, *, limit=400):
+def merge(questions: Questions, task: Task, tolerance: float = 0.0, *, limit: int = 400) -> Machine | None:
     """Merge the network's hidden states by behaviour, breadth first from its start.
 
     Args:
@@ -173,7 +177,7 @@ def merge(questions, task, tolerance=0.0, *, limit=400):
     return Machine(symbols, *(np.concatenate(part) for part in (answers, moves, sure)), np.stack(hidden))
 
 
-def minimal(machine):
+def minimal(machine: Machine) -> Machine:
     """The smallest machine with the same answers (Moore 1956): states are told apart until nothing changes."""
     classes = np.unique(machine.answers.reshape(len(machine), -1), axis=0, return_inverse=True)[1].reshape(-1)
     while True:
@@ -189,7 +193,14 @@ def minimal(machine):
     return Machine(machine.symbols, *parts)
 
 
-def extract(net, task, x, answers, *, seed=0):
+def extract(
+    net: Network,
+    task: Task,
+    x: Int[np.ndarray, "sequences times inputs"],
+    answers: Int[np.ndarray, "sequences times outputs"],
+    *,
+    seed: int = 0,
+) -> tuple[Machine | None, float]:
     """Over several tolerances the smallest machine that gives the network's answers; else the one that differs least.
 
     Args:

@@ -4,18 +4,21 @@ Only the network is read: programs are chosen by how well they agree with its an
 question, which `scoreboard` asks.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+from jaxtyping import Int
 
 from . import affine
 from .expressions import simplify
 from .labels import choices, predictions
 from .machine import Machine, extract, minimal
+from .networks import Network
 from .programs import Program, Template, symbols
 from .readable import named, tidy
 from .search import Bank
-from .tasks import wrong
+from .tasks import Task, wrong
 
 SEEN = 16384  # sequences on which a network is read
 ROWS = 256  # cells of a machine's table that an expression is held against
@@ -43,7 +46,9 @@ class Result:
     reason: str = ""
 
 
-def differs(program, x, answers):
+def differs(
+    program: Callable, x: Int[np.ndarray, "sequences times inputs"], answers: Int[np.ndarray, "sequences times outputs"]
+) -> float:
     """Share of the sequences x (N, T, inputs) on which a program does not give `answers` (N, T, o); 1 if already many of the
     first 1024."""
     if wrong(program, x[:1024], answers[:1024]).mean() > 0.1:
@@ -51,7 +56,9 @@ def differs(program, x, answers):
     return float(wrong(program, x, answers).mean())
 
 
-def affine_program(net, x, answers):
+def affine_program(
+    net: Network, x: Int[np.ndarray, "sequences times inputs"], answers: Int[np.ndarray, "sequences times outputs"]
+) -> Program | None:
     """The whole-number recurrence of an affine network, if there is one that answers as the network does; else None."""
     M, o = affine.markov(net, x.shape[1])
     found = affine.recurrence(np.rint(M), np.rint(o))
@@ -118,7 +125,9 @@ def formula_program(net, machine, task, x, answers, *, seed=0):
     return named(best, meaning) if best else (None, {})
 
 
-def template_program(answers, task, x):
+def template_program(
+    answers: Int[np.ndarray, "sequences times outputs"], task: Task, x: Int[np.ndarray, "sequences times inputs"]
+) -> Template | None:
     """The first declared template that gives a network's answers (N, T, outputs) on x, or None."""
     if task.inputs > 1 or task.low or answers.shape[2] > 1:
         return None
@@ -132,7 +141,7 @@ def template_program(answers, task, x):
     return next((form for form in forms if differs(form, x, answers) <= LOOSE), None)
 
 
-def table_program(machine):
+def table_program(machine: Machine) -> Program:
     """The machine itself as a program."""
     low, high = machine.symbols[0], machine.symbols[-1]
     xs, shape = symbols(len(low)), [len(machine), *(high - low + 1)]
@@ -145,7 +154,9 @@ def table_program(machine):
     return Program("table", xs, {"a": 0}, tuple(steps), tuple(ys), tables)
 
 
-def synthesise(net, task, x, *, templates=True, seed=0):
+def synthesise(
+    net: Network, task: Task, x: Int[np.ndarray, "sequences times inputs"], *, templates: bool = True, seed: int = 0
+) -> Result:
     """A program for one network.
 
     Args:
