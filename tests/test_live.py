@@ -382,7 +382,7 @@ def test_python_gives_settings_and_takes_weights():
     with pytest.raises(ValueError, match="weights = none: expected a scene that has trained"):
         scene.theta()
     theta = np.arange(5, dtype=np.float32)
-    scene.weights = theta.tobytes()
+    scene.set_state({"weights": memoryview(theta.tobytes())})  # as a message from the page brings them
     assert (scene.theta() == theta).all()
     with pytest.raises(ValueError, match=r"slug = 'lotery': expected one of .*lottery"):
         live("lotery")

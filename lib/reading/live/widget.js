@@ -123,6 +123,7 @@ class Live {
     };
     this.canvas = make("canvas");
     this.canvas.setAttribute("role", "img");
+    this.canvas.setAttribute("aria-label", SCENE.title);
     this.view = new View(this.canvas);
     this.summary = make("p", { className: "summary" });
     this.rate = make("p", { className: "rate" });
