@@ -20,17 +20,23 @@ import tempfile
 from contextlib import nullcontext
 from pathlib import Path
 
+from . import interrupt
+
+if __name__ == "__main__":
+    interrupt.ends_all("stopped: what is finished is kept, the same line goes on from there")
+elif __name__ == "__mp_main__":  # a worker
+    interrupt.is_for_the_parent()
+
 import jupytext
 import nbformat
 import papermill
-import yaml
 from dask.distributed import Client, LocalCluster, as_completed
 from tqdm import tqdm
 
+from .checks import nearest
 from .reading import ledger
 from .reading.claims import frame, read
-
-BOOK = Path(__file__).parents[1] / "book"
+from .scales import BOOK, at_scale
 
 
 def parse_axis(text):
@@ -88,10 +94,7 @@ def load(chapter, scale):
     path = Path(chapter) if chapter.endswith(".md") else BOOK / f"{chapter}.md"
     if not path.exists():
         raise ValueError(f"chapter = {chapter!r}: expected one of {sorted(p.stem for p in BOOK.glob('*.md'))} or a .md file")
-    scales = {p.stem: p for p in (BOOK / "params").glob("*.yaml")}
-    if scale not in {"book", *scales}:
-        raise ValueError(f"--scale {scale!r}: expected one of {sorted({'book', *scales})}")
-    base = {} if scale == "book" else (yaml.safe_load(scales[scale].read_text()) or {}).get(path.stem, {})
+    base = at_scale(scale, path.stem)
     notebook = nbformat.v4.upgrade(jupytext.read(path))
     return notebook, ledger.version(path), base, set(papermill.inspect_notebook(notebook))
 
@@ -109,7 +112,8 @@ def plan(chapter, scale, axes, out):
     names = [name for name, _ in axes]
     for name in names:
         if name not in known or names.count(name) > 1:
-            raise ValueError(f"--grid {name}: expected each once, of the chapter's parameters {sorted(known)}")
+            expected = f"each once, of the chapter's parameters {sorted(known)}, the nearest is {nearest(name, known)}"
+            raise ValueError(f"--grid {name}: expected {expected}")
     runs = {}
     for point in itertools.product(*(values for _, values in axes)):
         chosen = dict(zip(names, point, strict=True))
@@ -199,11 +203,7 @@ def main(arguments=None):
     options.out.mkdir(parents=True, exist_ok=True)
     todo = {path: parameters for path, parameters in runs.items() if not finished(path)}
     print(f"{len(runs)} runs, {len(runs) - len(todo)} finished before")
-    try:
-        failures = _spread(notebook, todo, options) if todo else {}
-    except KeyboardInterrupt:
-        print("stopped: what is finished is kept, the same line goes on from there", file=sys.stderr)
-        return 130
+    failures = _spread(notebook, todo, options) if todo else {}
     done = [path for path in runs if path not in failures]
     for path, why in failures.items():
         print(f"failed: {path.name}: {why}", file=sys.stderr)
