@@ -15,6 +15,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import sys
 import tempfile
 from contextlib import nullcontext
@@ -33,7 +34,8 @@ import papermill
 from dask.distributed import Client, LocalCluster, as_completed
 from tqdm import tqdm
 
-from .checks import nearest
+from .checks import check, nearest
+from .files import check_writable, whole
 from .reading import ledger
 from .reading.claims import frame, read
 from .scales import BOOK, at_scale
@@ -142,16 +144,16 @@ def run(notebook, path, parameters):
     """
     if finished(path):
         return None
-    with tempfile.TemporaryDirectory() as folder:
-        draft = Path(folder) / "run.ipynb"
-        try:
-            papermill.execute_notebook(notebook, draft, parameters, progress_bar=False)
-        except papermill.PapermillExecutionError as error:
-            return f"{error.ename}: {error.evalue}"
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".run-") as beside:  # where a move is whole
-            part = Path(beside) / path.name
-            part.write_bytes(draft.read_bytes())
-            os.replace(part, path)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            executed = Path(folder) / "run.ipynb"
+            papermill.execute_notebook(notebook, executed, parameters, progress_bar=False)
+            with whole(path) as draft:
+                shutil.copyfile(executed, draft)
+    except papermill.PapermillExecutionError as error:
+        return f"{error.ename}: {error.evalue}"
+    except OSError as error:  # a full disk, say
+        return str(error)
     return None
 
 
@@ -167,7 +169,8 @@ def save(paths, file):
     parameters = {str(path): dict(nbformat.read(path, 4).metadata.papermill.parameters) for path in paths}
     for name in sorted({name for values in parameters.values() for name in values}):
         table[name] = [str(parameters[path].get(name, "")) for path in table["notebook"]]
-    getattr(table, {".csv": "to_csv", ".parquet": "to_parquet"}[file.suffix])(file, index=False)
+    with whole(file) as draft:
+        getattr(table, {".csv": "to_csv", ".parquet": "to_parquet"}[file.suffix])(draft, index=False)
 
 
 def main(arguments=None):
@@ -190,20 +193,28 @@ def main(arguments=None):
         notebook, runs = plan(options.chapter, options.scale, [parse_axis(text) for text in options.grid], options.out)
         if options.table and options.table.suffix not in (".csv", ".parquet"):
             raise ValueError(f"--table {options.table}: expected a file ending in .csv or .parquet")
-        if options.table and not options.table.absolute().parent.is_dir():
-            raise ValueError(f"--table {options.table}: expected a file in a folder that exists")
+        if options.table:
+            check_writable("--table", options.table.absolute().parent)
         if options.table and options.table.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
             raise ValueError(f"--table {options.table}: expected a .csv file, as pyarrow is not installed")
-        if options.workers < 1:
-            raise ValueError(f"--workers {options.workers}: expected a whole number ≥ 1")
-    except ValueError as error:
+        if options.ledger and (options.scale != "book" or not all(text.startswith("seed=") for text in options.grid)):
+            raise ValueError("--ledger: expected the scale book and no grid but --grid seed=…")
+        if options.scheduler and not re.fullmatch(r"(\w+://)?[^/]+:\d+", options.scheduler):
+            raise ValueError(f"--scheduler {options.scheduler}: expected an address such as tcp://192.168.0.1:8786")
+        check("--workers", options.workers, int, low=1)
+        options.out.mkdir(parents=True, exist_ok=True)
+        check_writable("--out", options.out)
+    except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
 
-    options.out.mkdir(parents=True, exist_ok=True)
     todo = {path: parameters for path, parameters in runs.items() if not finished(path)}
     print(f"{len(runs)} runs, {len(runs) - len(todo)} finished before")
-    failures = _spread(notebook, todo, options) if todo else {}
+    try:
+        failures = _spread(notebook, todo, options) if todo else {}
+    except OSError as error:  # there is no such scheduler
+        print(error, file=sys.stderr)
+        return 1
     done = [path for path in runs if path not in failures]
     for path, why in failures.items():
         print(f"failed: {path.name}: {why}", file=sys.stderr)
@@ -211,7 +222,7 @@ def main(arguments=None):
         print(summary(done).to_string())
         if options.table:
             save(done, options.table)
-        if options.ledger:
+        if options.ledger and not failures:
             ledger.write([row for path in done for row in read(path)], datetime.date.today().isoformat())
     return int(bool(failures))
 
