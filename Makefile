@@ -1,10 +1,10 @@
 # Opening the Black Box: `make book` builds the site, `make test` runs all tests; each does its own set-up.
 #   make book [SCALE=smoke|book|paper] [NO_MODEL=1] [BUILD=folder]   make test   make lab   make ledger   make sweep
-#   make bench   make torture [SEED=number]   make lint   make format   make clean
+#   make bench   make torture [SEED=number]   make lint   make format   make wasm   make clean
 
 SHELL := /bin/bash -eu -o pipefail
 .SECONDEXPANSION:
-.PHONY: book test torture ledger elsewhere lab sweep bench lint format clean notebooks FORCE
+.PHONY: book test torture ledger elsewhere lab sweep bench lint format clean notebooks wasm FORCE
 
 PYTHON ?= python3
 SCALE  ?= book
@@ -81,6 +81,10 @@ lint: $(READY)
 	mypy
 	python tests/cells.py
 
+# The kernels for the page, lib/kernels/fused/engine.wasm, which is committed: anew, after a change of their sources.
+wasm: $(READY)
+	python -m lib.kernels.fused.wasm
+
 # Formats the code, that in the pages' cells too.
 format: $(READY)
 	ruff check --fix --quiet . || true
@@ -112,6 +116,7 @@ $(VENDOR): package-lock.json $(READY)
 	"$$node/bin/node" "$$node/lib/node_modules/npm/bin/npm-cli.js" ci --silent; \
 	rm -rf $(@D).part $(@D); mkdir -p $(@D).part/mathjax/output/chtml $(@D).part/@jupyter-widgets/html-manager/dist; \
 	cp node_modules/requirejs/require.js node_modules/@jupyter-widgets/html-manager/dist/embed-amd.js $(@D).part; \
+	cp node_modules/anywidget/dist/index.js $(@D).part/anywidget.js; \
 	cp node_modules/@jupyter-widgets/html-manager/dist/*.woff2 $(@D).part/@jupyter-widgets/html-manager/dist; \
 	cp node_modules/mathjax/es5/tex-mml-chtml.js $(@D).part/mathjax; \
 	cp -r node_modules/mathjax/es5/output/chtml/fonts $(@D).part/mathjax/output/chtml; \
@@ -132,12 +137,12 @@ $(OUT)/source/%.yaml: FORCE
 $(OUT)/source/%.md: book/%.md
 	@$(draft); cmp -s $< $@ || { cp $< "$$draft"; mv "$$draft" $@; }
 
-SHARED := lib/checks.py $(wildcard lib/kernels/*.py lib/kernels/fused/*.* lib/reading/*.py)
+SHARED := lib/checks.py lib/files.py $(wildcard lib/kernels/*.py lib/kernels/fused/*.* lib/reading/*.py lib/reading/live/*.*)
 execute = $(draft); jupytext --quiet --to ipynb --output "$$draft" $< \
 	&& papermill --cwd book --stderr-file /dev/stderr $(if $(CI),--no-progress-bar) $(1) "$$draft" "$$draft" \
 	&& mv "$$draft" $@ || { echo "$* failed" >&2; exit 1; }
 
-OWN = $(wildcard lib/papers/$(1).py lib/figures/$(1).py lib/papers/$(1)/*.* lib/papers/$(1)/*/*.*)
+OWN = $(wildcard lib/papers/$(1).py lib/figures/$(1).py book/live/$(1).js lib/papers/$(1)/*.* lib/papers/$(1)/*/*.*)
 $(CHAPTERS:%=$(OUT)/%.ipynb): $(OUT)/%.ipynb: $(OUT)/source/%.md $$(call OWN,%) $(SHARED) $(OUT)/source/%.yaml
 	$(call execute,-f $(OUT)/source/$*.yaml)
 
