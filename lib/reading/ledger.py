@@ -11,6 +11,8 @@ import os
 import platform
 from pathlib import Path
 
+from ..files import whole
+
 ROOT = Path(__file__).parents[2]
 LEDGER = ROOT / "book/ledger.json"
 
@@ -57,17 +59,24 @@ def write(rows: list[dict], date: str) -> None:
         rows: claims, as `claims.read` gives them.
         date: of today, as text.
     """
+    import fcntl  # not on Windows
+
     fresh: dict = {}
     for row in rows:
         chapter = row["id"].partition("/")[0]
         about = {"version": version(ROOT / f"book/{chapter}.md"), "date": date, "processor": processor(), "claims": {}}
         claims = fresh.setdefault(chapter, about)["claims"]
         claims.setdefault(row["id"], {})[str(row["seed"])] = {"verdict": row["verdict"], "here": row["here"]}
-    text = json.dumps(dict(sorted((ledger() | fresh).items())), indent=1, ensure_ascii=False)
-    part = LEDGER.with_suffix(f".{os.getpid()}.part")
-    part.write_text(text + "\n", encoding="utf-8")
-    part.replace(LEDGER)
-    ledger.cache_clear()
+    folder = os.open(LEDGER.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)  # two sweeps may end at the same time
+        ledger.cache_clear()
+        text = json.dumps(dict(sorted((ledger() | fresh).items())), indent=1, ensure_ascii=False)
+        with whole(LEDGER) as draft:
+            draft.write_text(text + "\n", encoding="utf-8")
+    finally:
+        os.close(folder)
+        ledger.cache_clear()
 
 
 def moved(rows: list[dict], before: dict[str, dict] | None = None) -> list[str]:
