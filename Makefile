@@ -17,6 +17,7 @@ $(if $(filter $(SCALE),$(SCALES)),,$(error SCALE = '$(SCALE)': expected one of $
 # A chapter has a module of its own name; the other pages are drawn from the executed chapters.
 CHAPTERS := $(foreach md,$(wildcard book/*.md),$(if $(wildcard lib/papers/$(basename $(notdir $(md)))*),$(basename $(notdir $(md)))))
 PAGES    := $(filter index kernels honesty,$(basename $(notdir $(wildcard book/*.md))))
+TEXTS    := $(filter-out $(CHAPTERS:%=book/%.md) $(PAGES:%=book/%.md),$(wildcard book/*.md))
 JOBS     := $(shell echo $$(( $(CORES) < $(words $(CHAPTERS)) ? $(CORES) : $(words $(CHAPTERS)) )))
 THREADS  := $(shell echo $$(( $(CORES) / $(JOBS) )))
 
@@ -127,9 +128,10 @@ $(PAGES:%=$(OUT)/%.ipynb): $(OUT)/%.ipynb: book/%.md $(CHAPTERS:%=$(OUT)/%.ipynb
 # ---- site --------------------------------------------------------------------------------------------------------------
 
 SITE := $(OUT)/site
-$(HTML)/index.html: $(CHAPTERS:%=$(OUT)/%.ipynb) $(PAGES:%=$(OUT)/%.ipynb) _config.yml _toc.yml book/references.bib $(VENDOR) $(wildcard book/_static/*.*)
+$(HTML)/index.html: $(CHAPTERS:%=$(OUT)/%.ipynb) $(PAGES:%=$(OUT)/%.ipynb) $(TEXTS) _config.yml _toc.yml book/references.bib CITATION.cff \
+		$(VENDOR) $(wildcard book/_static/*.* lib/publishing/*.*)
 	mkdir -p $(SITE)/book
-	cp -p $(filter %.ipynb,$^) $(SITE)/book
+	cp -p $(filter %.ipynb,$^) $(TEXTS) $(SITE)/book
 	cp -rp book/references.bib book/_static $(SITE)/book
 	cp -p _toc.yml $(SITE)
 	sed 's/execute_notebooks: force/execute_notebooks: "off"/' _config.yml > $(SITE)/_config.yml
