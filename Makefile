@@ -1,10 +1,11 @@
 # Opening the Black Box: `make book` builds the site, `make test` runs all tests; each does its own set-up.
-#   make book [SCALE=smoke|book|paper] [NO_MODEL=1]   make test   make lab   make ledger   make sweep   make bench   make lint   make format
+#   make book [SCALE=smoke|book|paper] [NO_MODEL=1]   make test   make lab   make pdf   make ledger   make readme   make sweep   make bench
+#   make lint   make format
 
 SHELL := /bin/bash -eu -o pipefail
 .DELETE_ON_ERROR:
 .SECONDEXPANSION:
-.PHONY: book test ledger elsewhere lab sweep bench lint format clean notebooks FORCE
+.PHONY: book test ledger elsewhere lab readme pdf sweep bench lint format clean notebooks FORCE
 
 PYTHON ?= python3
 SCALE  ?= book
@@ -39,10 +40,16 @@ test: $(READY) $(VENDOR)
 	$(MAKE) --no-print-directory book SCALE=smoke HTML=_build/smoke/html
 	python -m pytest -n $(CORES)
 
-# The chapters open as notebooks: Jupytext's viewer is set in the project's own Jupyter settings.
+# The chapters open as notebooks, with the settings that Binder has too. Root, as in a container, is let in: the server listens to this
+# machine alone and asks for its token. LAB holds further options, such as LAB="--no-browser --port=8890".
 lab: $(READY) $(MODEL)
 	export JUPYTER_CONFIG_DIR="$(CURDIR)/.venv/jupyter"; \
-	jupytext-config set-default-viewer markdown myst && jupyter lab book
+	mkdir -p "$$JUPYTER_CONFIG_DIR" && cp -r binder/labconfig "$$JUPYTER_CONFIG_DIR" && \
+	jupyter lab book $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB)
+
+# The table of chapters in the README, from the ledger.
+readme: $(READY)
+	python -m lib.publishing.readme
 
 # Records the verdicts of all claims at seeds 0 to 4. It can be stopped at any time; what is finished is not run again.
 ledger: $(READY) $(MODEL)
