@@ -1,11 +1,11 @@
 # Opening the Black Box: `make book` builds the site, `make test` runs all tests; each does its own set-up.
 #   make book [SCALE=smoke|book|paper] [NO_MODEL=1]   make test   make lab   make pdf   make ledger   make readme   make sweep   make bench
-#   make lint   make format
+#   make lint   make format   make wasm
 
 SHELL := /bin/bash -eu -o pipefail
 .DELETE_ON_ERROR:
 .SECONDEXPANSION:
-.PHONY: book test ledger elsewhere lab readme pdf sweep bench lint format clean notebooks FORCE
+.PHONY: book test ledger elsewhere lab readme pdf sweep bench lint format clean notebooks wasm FORCE
 
 PYTHON ?= python3
 SCALE  ?= book
@@ -79,6 +79,10 @@ format: $(READY)
 	ruff format .
 	python tests/cells.py --write
 
+# The kernels for the page, lib/kernels/fused/engine.wasm, which is committed: anew, after a change of their sources.
+wasm: $(READY)
+	python -m lib.kernels.fused.wasm
+
 clean:
 	rm -rf _build node_modules book/_static/vendor
 
@@ -102,6 +106,7 @@ $(VENDOR): package-lock.json $(READY)
 	"$$node/bin/node" "$$node/lib/node_modules/npm/bin/npm-cli.js" ci --silent
 	rm -rf $(@D).part $(@D) && mkdir -p $(@D).part/mathjax/output/chtml $(@D).part/@jupyter-widgets/html-manager/dist
 	cp node_modules/requirejs/require.js node_modules/@jupyter-widgets/html-manager/dist/embed-amd.js $(@D).part
+	cp node_modules/anywidget/dist/index.js $(@D).part/anywidget.js
 	cp node_modules/@jupyter-widgets/html-manager/dist/*.woff2 $(@D).part/@jupyter-widgets/html-manager/dist
 	cp node_modules/mathjax/es5/tex-mml-chtml.js $(@D).part/mathjax
 	cp -r node_modules/mathjax/es5/output/chtml/fonts $(@D).part/mathjax/output/chtml
@@ -119,13 +124,13 @@ $(OUT)/params/%.yaml: FORCE
 	yaml.safe_dump((yaml.safe_load(p.read_text()) or {}).get('$*', {}) if p.exists() else {}, sys.stdout)" > "$$part"; \
 	cmp -s "$$part" $@ || mv "$$part" $@
 
-SHARED := lib/checks.py $(wildcard lib/kernels/*.py lib/kernels/fused/*.* lib/reading/*.py)
+SHARED := lib/checks.py $(wildcard lib/kernels/*.py lib/kernels/fused/*.* lib/reading/*.py lib/reading/live/*.*)
 execute = mkdir -p $(@D); part=$(@D)/.$*.$$$$.ipynb; trap 'rm -f "$$part"' EXIT; \
 	jupytext --quiet --to ipynb --output - $< \
 	| papermill --cwd book --stderr-file /dev/stderr $(if $(CI),--no-progress-bar) $(1) - "$$part" \
 	&& mv "$$part" $@ || { echo "$* failed" >&2; exit 1; }
 
-OWN = $(wildcard lib/papers/$(1).py lib/figures/$(1).py lib/papers/$(1)/*.* lib/papers/$(1)/*/*.*)
+OWN = $(wildcard lib/papers/$(1).py lib/figures/$(1).py book/live/$(1).js lib/papers/$(1)/*.* lib/papers/$(1)/*/*.*)
 $(CHAPTERS:%=$(OUT)/%.ipynb): $(OUT)/%.ipynb: book/%.md $$(call OWN,%) $(SHARED) $(OUT)/params/%.yaml
 	$(call execute,-f $(OUT)/params/$*.yaml)
 
