@@ -51,6 +51,10 @@ lab: $(READY) $(MODEL)
 readme: $(READY)
 	python -m lib.publishing.readme
 
+# The whole book on paper, printed from the site by Chromium.
+pdf: book
+	python -m lib.publishing.pdf $(HTML) _build/opening-the-black-box.pdf
+
 # Records the verdicts of all claims at seeds 0 to 4. It can be stopped at any time; what is finished is not run again.
 ledger: $(READY) $(MODEL)
 	for chapter in $(CHAPTERS); do python -m lib.sweep $$chapter --grid seed=0:5 --out _build/ledger --ledger; done
