@@ -154,7 +154,7 @@ def book(site: Path, out: Path) -> int:
         writer = PdfWriter()
         writer.append(scratch / "front.pdf", outline_item="Contents")
         for name in names:
-            writer.append(parts[name], outline_item=titles[name])
+            writer.append(parts[name])
         keep_links(writer, site, first)
         writer.add_metadata({"/Title": "Opening the Black Box", "/Author": "The contributors of Opening the Black Box"})
         out.parent.mkdir(parents=True, exist_ok=True)
