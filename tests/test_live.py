@@ -186,7 +186,9 @@ def test_the_page_trains_what_the_notebook_trains(case, tmp_path):
 
 
 def test_python_cpp_and_the_page_draw_alike(tmp_path):
-    body = """const drawn = [engine.uniform(seed, place, 9), engine.picks(seed, 3n << 32n, 9, 7), engine.start(seed, nets)];
+    body = """const at = engine.put(new Float64Array(9), Float64Array);
+      engine.pick(at, seed, 3n << 32n, 9, 7);
+      const drawn = [engine.uniform(seed, place, 9), engine.get(at, 9, BigInt64Array), engine.start(seed, nets)];
       return drawn.map((numbers) => [...numbers].map(Number));"""
     nets = [(2, [(3, 4, 2), (2, 1)]), (1, [(3, 2), (2, 1)])]
     u, picks, theta = in_node(tmp_path, body, seed=11, place=2**40 + 5, nets=nets)
