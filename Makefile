@@ -148,7 +148,7 @@ $(OUT)/source/%.yaml: FORCE
 $(OUT)/source/%.md: book/%.md
 	@$(draft); cmp -s $< $@ || { cp $< "$$draft"; mv "$$draft" $@; }
 
-SHARED := lib/checks.py lib/files.py $(wildcard lib/kernels/*.py lib/kernels/fused/*.* lib/reading/*.py lib/reading/live/*.*)
+SHARED := lib/checks.py lib/files.py $(wildcard lib/kernels/*.py lib/kernels/fused/*.* lib/reading/*.* lib/reading/live/*.*)
 execute = $(draft); jupytext --quiet --to ipynb --output "$$draft" $< \
 	&& papermill --cwd book --stderr-file /dev/stderr $(if $(CI),--no-progress-bar) $(1) "$$draft" "$$draft" \
 	&& mv "$$draft" $@ || { echo "$* failed" >&2; exit 1; }
@@ -164,7 +164,7 @@ $(PAGES:%=$(OUT)/%.ipynb): $(OUT)/%.ipynb: $(OUT)/source/%.md $(CHAPTERS:%=$(OUT
 
 SITE := $(OUT)/site
 $(HTML)/index.html: $(CHAPTERS:%=$(OUT)/%.ipynb) $(PAGES:%=$(OUT)/%.ipynb) $(TEXTS) _config.yml _toc.yml book/references.bib CITATION.cff \
-		$(VENDOR) $(wildcard book/_static/*.* lib/publishing/*.*)
+		$(VENDOR) $(wildcard book/_static/*.* lib/publishing/*.* lib/pages.py)
 	$(call alone,$(OUT)/.site.lock); \
 	mkdir -p $(SITE)/book; \
 	cp -p $(filter %.ipynb,$^) $(TEXTS) $(SITE)/book; \
