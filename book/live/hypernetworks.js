@@ -121,10 +121,9 @@ export default {
   title: "A hypernetwork makes networks while you set their price",
   controls: {
     price: { label: "Price β of a nat, as a power of ten", values: PRICES, value: -5, live: true, text: (power) => tell(power, 3) },
-    member: { label: "Hypernetwork", values: [1, 2, 3], value: 1 },
+    member: { label: "Hypernetwork", value: 0, options: [["one of many algorithms", 0], ["the best at double-sided", 1], ["the best at puddings", 2]] },
   },
   unit: "networks",
-  pace: 20,
   until: 100000,
 
   begin({ seed }, tools) {
@@ -143,7 +142,7 @@ export default {
     if (memory.place != place) Object.assign(memory, { place, made: [] });
     do {
       const noise = tools.normal(settings.seed, 1e7 + 1e4 * state.step++, count);
-      memory.made = [generate(tools.data, settings.member - 1, settings.price, memory.addresses, noise), ...memory.made].slice(0, 2);
+      memory.made = [generate(tools.data, settings.member, settings.price, memory.addresses, noise), ...memory.made].slice(0, 2);
       if (memory.made.length < 2) continue;
       memory.found = labelOf(...memory.made, memory.x);
       memory.counts[place][memory.found.label]++;
