@@ -6,8 +6,8 @@ from pathlib import Path
 
 import yaml
 
-from .claims import FAILS, HOLDS, SIGNS, UNDECIDED, UNJUDGED, UNMET, anchor, origin, read, seeds
 from .ledger import ROOT
+from .verdicts import FAILS, HOLDS, SIGNS, UNDECIDED, UNJUDGED, UNMET, anchor, origin, read, seeds
 
 TOC = ROOT / "_toc.yml"
 VERDICTS = (HOLDS, FAILS, UNDECIDED, UNMET, UNJUDGED)
