@@ -186,7 +186,9 @@ def test_the_page_trains_what_the_notebook_trains(case, tmp_path):
 
 
 def test_python_cpp_and_the_page_draw_alike(tmp_path):
-    body = """const drawn = [engine.uniform(seed, place, 9), engine.picks(seed, 3n << 32n, 9, 7), engine.start(seed, nets)];
+    body = """const at = engine.put(new Float64Array(9), Float64Array);
+      engine.pick(at, seed, 3n << 32n, 9, 7);
+      const drawn = [engine.uniform(seed, place, 9), engine.get(at, 9, BigInt64Array), engine.start(seed, nets)];
       return drawn.map((numbers) => [...numbers].map(Number));"""
     nets = [(2, [(3, 4, 2), (2, 1)]), (1, [(3, 2), (2, 1)])]
     u, picks, theta = in_node(tmp_path, body, seed=11, place=2**40 + 5, nets=nets)
@@ -380,7 +382,7 @@ def test_python_gives_settings_and_takes_weights():
     with pytest.raises(ValueError, match="weights = none: expected a scene that has trained"):
         scene.theta()
     theta = np.arange(5, dtype=np.float32)
-    scene.weights = theta.tobytes()
+    scene.set_state({"weights": memoryview(theta.tobytes())})  # as a message from the page brings them
     assert (scene.theta() == theta).all()
     with pytest.raises(ValueError, match=r"slug = 'lotery': expected one of .*lottery"):
         live("lotery")

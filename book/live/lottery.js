@@ -72,7 +72,7 @@ export default {
     for (const error of errors) panel.line(x, error, { colour: view.blue, alpha: 0.5, width: 1 });
     panel.line(x, P4.map((v) => size * v), { dash: [4, 4], width: 1.5 });
     panel.line(x, mean, { colour: view.red, width: 2.5 });
-    view.legend([["each", view.blue], [`average of ${K}`, view.red], ["the nearest W", view.ink, [4, 4]]], panel.inner.x + 4, panel.inner.y + 12);
+    panel.legend([["each", view.blue], [`average of ${K}`, view.red], ["the nearest W", view.ink, [4, 4]]]);
     const steps = history.map(({ step }) => step), one = history.map(({ single }) => single);
     const average = history.map(({ averages }) => averages[AVERAGES.indexOf(K)]);
     const low = Math.min(...average, ...one.map((loss) => loss / K)), far = Math.max(1000, now.step);
@@ -81,7 +81,7 @@ export default {
     losses.line(steps, one.map((loss) => loss / K), { dash: [2, 4] });
     losses.line(steps, one, { colour: view.blue, width: 2 });
     losses.line(steps, average, { colour: view.red, width: 2 });
-    view.legend([["one", view.blue], [`average of ${K}`, view.red], [`1/${K} of one`, view.ink, [2, 4]]], losses.inner.x + 4, losses.inner.y + 12);
+    losses.legend([["one", view.blue], [`average of ${K}`, view.red], [`1/${K} of one`, view.ink, [2, 4]]]);
   },
 
   summary({ step, losses, history, settings: { average } }) {

@@ -1,6 +1,6 @@
 """Expressions on whole numbers, evaluated, simplified and printed: tuples (operator, argument, …), a name or a number."""
 
-from functools import reduce
+from functools import lru_cache, reduce
 
 import numpy as np
 
@@ -102,7 +102,7 @@ def terms(expression):
             return {e: k * int(number) for e, k in terms(other).items()}
         signs = [isinstance(e, tuple) and e[0] == "neg" for e in args]
         return {("*", *(e[1] if sign else e for e, sign in zip(args, signs, strict=True))): (-1) ** sum(signs)}
-    if op == "not" and isinstance(args[0], str):
+    if op == "not" and not _truthful(args[0]):
         return {1: 1, args[0]: -1}
     return {expression: 1}
 
@@ -260,6 +260,7 @@ def text(expression):
     return f"{left} {op} {_part(args[1], max(sums[1], BINDS[op] + ((op, heads[1]) not in CHAINS or op == '-')))}"
 
 
+@lru_cache(1 << 16)
 def _truthful(expression):
     """Whether an expression says yes or no, and is not a sum or a chain of bits."""
     if not isinstance(expression, tuple):

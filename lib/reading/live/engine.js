@@ -4,7 +4,8 @@
 //   all           {kernel, members or groups, activation, loss, theta, optimiser}
 //   "mlp"         groups [[members, [in, …, out]], …], points, x (points, in), y (points, out); w (points) is 1/points
 //                 unless given; x, y, w may have a member axis in front. For "cross_entropy" y holds class numbers.
-//   "minibatches" one group, rows, x (members, rows, in), y (members, rows), batch, seed: as `Minibatches`
+//   "minibatches" one group, rows, x (members, rows, in), y (members, rows) class numbers, batch, seed, and counts
+//                 (members) if some have fewer rows: as `Minibatches`
 //   "rnn"         members, transition [n + in, …, n], readout [n, …, out], x (sequences, length, in), y (…, out),
 //                 sequences, length; batch and seed, or all sequences in every step
 //   "embedding"   groups of decoders, tokens, dim, mode, pairs, i, j, y, w (members, pairs)
@@ -69,18 +70,19 @@ async function loadEngine(bytes) {
     exports[`${kernel}_float`](at);
     exports.release(at);
   };
-  const drawn = (fill, count, Type) => {
+  // As lib.kernels.draws: numbers depend on the seed and their place alone. Picks stay in the engine's memory, at `at`.
+  const pick = (at, seed, place, count, below) => exports.picks(BigInt(seed), place, BigInt(count), BigInt(below), at);
+  const uniform = (seed, place, count) => {
     const at = put(new Uint8Array(8 * count), Uint8Array);
-    fill(BigInt(count), at);
-    const out = get(at, count, Type);
+    exports.uniform(BigInt(seed), BigInt(place), BigInt(count), at);
+    const out = get(at, count, Float64Array);
     exports.release(at);
     return out;
   };
-  // As lib.kernels.draws: numbers depend on the seed and their place alone.
-  const uniform = (seed, place, count) =>
-    drawn((n, at) => exports.uniform(BigInt(seed), BigInt(place), n, at), count, Float64Array);
-  const picks = (seed, place, count, below) =>
-    drawn((n, at) => exports.picks(BigInt(seed), BigInt(place), n, BigInt(below), at), count, BigInt64Array);
+  const normal = (seed, place, count) => { // Box and Muller's
+    const u = uniform(seed, place, 2 * count);
+    return u.subarray(0, count).map((v, k) => Math.sqrt(-2 * Math.log(1 - v)) * Math.cos(2 * Math.PI * u[count + k]));
+  };
   // First parameters of stacks of MLPs, nets = [[members, [sizes of one net, of the next, …]], …]: PyTorch's, or with a
   // scale U(-scale, scale) and no bias at the outputs.
   const start = (seed, nets, scale) => {
@@ -97,7 +99,7 @@ async function loadEngine(bytes) {
           }
     return theta;
   };
-  return { layout, lanes: Number(exports.lanes_float()), put, get, release, run, uniform, picks, start };
+  return { layout, lanes: Number(exports.lanes_float()), memory: exports.memory, put, get, release, run, pick, uniform, normal, start };
 }
 
 // The part of a problem that one of several workers trains: members [from, to).
@@ -184,19 +186,20 @@ const FILL = {
 };
 const BATCH = {
   minibatches(q, memory, first, steps) { // a step has 2^32 places, a member of it 2^16
-    const all = [];
+    const [[members]] = q.groups, picks = memory.put(new Uint8Array(8 * steps * members * q.batch), Uint8Array);
     for (let k = 0; k < steps; k++)
-      for (let m = 0; m < q.x.length / (q.rows * q.groups[0][1][0]); m++) {
+      for (let m = 0; m < members; m++) {
         const place = (BigInt(first + k) << 32n) + (BigInt(m + (q.first ?? 0)) << 16n);
-        all.push(...memory.picks(q.seed ?? 0, place, q.batch, q.counts?.[m] ?? q.rows));
+        memory.pick(picks + 8 * (k * members + m) * q.batch, q.seed ?? 0, place, q.batch, q.counts?.[m] ?? q.rows);
       }
-    return { picks: memory.put(all, BigInt64Array) };
+    return { picks };
   },
   rnn(q, memory, first, steps) {
-    const all = [], everything = Array.from({ length: q.sequences }, (_, k) => k);
-    for (let k = 0; k < steps; k++)
-      all.push(...(q.batch ? memory.picks(q.seed ?? 0, BigInt(first + k) << 32n, q.batch, q.sequences) : everything));
-    return { picks: memory.put(all, BigInt64Array) };
+    const batch = q.batch ?? q.sequences;
+    if (!q.batch) return { picks: memory.put(Array.from({ length: steps * batch }, (_, k) => k % batch), BigInt64Array) };
+    const picks = memory.put(new Uint8Array(8 * steps * batch), Uint8Array);
+    for (let k = 0; k < steps; k++) memory.pick(picks + 8 * k * batch, q.seed ?? 0, BigInt(first + k) << 32n, batch, q.sequences);
+    return { picks };
   },
   rate(q, memory, first, steps) { // columns of each time, padded to whole vectors with weight 0
     const { lanes } = memory, times = [], counts = [], scales = [], parts = { x: [], noise: [], y: [], w: [] };
@@ -277,6 +280,13 @@ class Training {
     engine.run(problem.kernel, { ...this.fields, ...batch, steps, threads: 1, theta, losses, optimiser });
     engine.release(temporary);
     this.step += steps;
+  }
+  // Every parameter, with what the optimiser remembers of it, takes the place of another: number k comes from order[k].
+  permute(order) {
+    for (const at of this.state) {
+      const before = this.engine.get(at, this.total);
+      new Float32Array(this.engine.memory.buffer, at, this.total).set(Float32Array.from(order, (k) => before[k]));
+    }
   }
   get theta() {
     return this.engine.get(this.state[0], this.total);

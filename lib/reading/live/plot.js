@@ -95,7 +95,7 @@ class View {
     return Math.ceil(count / Math.max(1, Math.min(count, Math.floor(width / least))));
   }
   // A panel with axes in a box. `x` and `y` are [low, high]; logX, logY; title, xLabel, yLabel; frame: false for none.
-  // It gives line, dots, text in data coordinates, X and Y from data to pixels, and the inner box.
+  // It gives line, dots, text in data coordinates, legend (see below), X and Y from data to pixels, and the inner box.
   panel(box, { x, y, logX = false, logY = false, title = "", xLabel = "", yLabel = "", frame = true }) {
     const left = frame ? 46 : 4, top = title || yLabel ? 22 : 8, bottom = frame ? (xLabel ? 36 : 20) : 4;
     const inner = { x: box.x + left, y: box.y + top, width: Math.max(box.width - left - 8, 10), height: Math.max(box.height - top - bottom, 10) };
@@ -112,7 +112,8 @@ class View {
     if (frame) {
       for (const [value, label] of ticksOf(x, logX, inner.width / 60)) {
         this.line([X(value), X(value)], [inner.y, inner.y + inner.height], { width: 1, alpha: 0.12 });
-        this.text(label, X(value), inner.y + inner.height + 14, { align: "center" });
+        const room = ctx.measureText(label).width / 2, most = box.x + box.width - room;
+        this.text(label, Math.min(X(value), most), inner.y + inner.height + 14, { align: "center" });
       }
       for (const [value, label] of ticksOf(y, logY, inner.height / 34)) {
         this.line([inner.x, inner.x + inner.width], [Y(value), Y(value)], { width: 1, alpha: 0.12 });
@@ -132,14 +133,18 @@ class View {
     return { inner, X, Y,
       line: (xs, ys, style) => within(() => this.line(Array.from(xs, X), Array.from(ys, Y), style)),
       dots: (xs, ys, style) => within(() => this.dots(Array.from(xs, X), Array.from(ys, Y), style)),
-      text: (words, at, height, style) => this.text(words, X(at), Y(height), style) };
+      text: (words, at, height, style) => this.text(words, X(at), Y(height), style),
+      legend: (entries) => this.legend(entries, inner) };
   }
-  // Names for lines, in a row from (x, y): [[words, colour, dash], …].
-  legend(entries, x, y) {
+  // Names for lines, [[words, colour, dash], …], from the upper left corner of a box on.
+  legend(entries, box) {
+    let x = box.x + 4, y = box.y + 12;
     for (const [words, colour, dash] of entries) {
+      const width = 33 + this.ctx.measureText(words).width;
+      if (x > box.x + 4 && x + width - 12 > box.x + box.width) [x, y] = [box.x + 4, y + 16];
       this.line([x, x + 16], [y - 4, y - 4], { colour, dash, width: dash ? 1.5 : 3 });
       this.text(words, x + 21, y);
-      x += 33 + this.ctx.measureText(words).width;
+      x += width;
     }
   }
 }

@@ -15,6 +15,8 @@
 //   problem(settings, tools) -> what is trained, as engine.js says; theta from tools.start(seed, nets, scale)
 //   pace       updates a second at normal speed; until: updates after which it rests
 //   step(state, milliseconds, tools) -> true when done: instead of `problem`, for what is not training; raises state.step
+//   every, permute(theta, step, first, settings, tools) -> order, or nothing: after so many updates, in the workers, parameters may
+//              change places, number k coming from order[k]; `first` is the number of the first member in theta
 //   begin(settings, tools) -> state.memory: whatever drawing needs and training does not change
 //   measure(state, tools) -> {name: number}: what the history keeps, beside step and losses, at every picture
 //   height(width) -> height of the picture;  draw(view, state, tools): view is a `View` of plot.js
@@ -23,7 +25,8 @@
 //
 //   state   {settings, step, theta, losses (a number for each member), members [{sizes, count, from}], problem, history
 //           [{step, losses, ...measured}], memory}
-//   tools   {uniform, picks, start} of the engine, data (what Python gave), forward(sizes, theta, from, x, activation)
+//   tools   of the engine uniform(seed, place, count), normal(seed, place, count), start(seed, nets, scale); data, what Python
+//           gave; forward(sizes, theta, from, x, activation), outputs of one MLP
 //   api     {settings, state, tools, set(name, value), restart(), redraw(), play(), pause()}
 
 const ACTIVATE = {
@@ -62,7 +65,13 @@ function serve(reply) {
       training = new Training(engine, part(settings));
     }
     if (tune) training.tune(part(settings));
-    if (steps) training.advance(steps);
+    for (let left = steps ?? 0; left > 0; ) {
+      const now = Math.min(left, SCENE.every ? SCENE.every - (training.step % SCENE.every) : left);
+      training.advance(now);
+      left -= now;
+      const order = training.step % (SCENE.every ?? Infinity) == 0 && SCENE.permute?.(training.theta, training.step, mine[0], settings, tools);
+      if (order) training.permute(order);
+    }
     reply({ id, step: training.step, theta: training.theta, losses: training.losses, ms: performance.now() - before });
   };
   let queue = Promise.resolve();
@@ -114,6 +123,7 @@ class Live {
     };
     this.canvas = make("canvas");
     this.canvas.setAttribute("role", "img");
+    this.canvas.setAttribute("aria-label", SCENE.title);
     this.view = new View(this.canvas);
     this.summary = make("p", { className: "summary" });
     this.rate = make("p", { className: "rate" });
@@ -176,6 +186,7 @@ class Live {
   set(name, value) {
     this.settings[name] = value;
     if (!this.controls[name]?.live) return this.restart();
+    this.refresh();
     this.state.settings = { ...this.settings };
     if (this.trains && name != "speed") {
       this.state.problem = SCENE.problem(this.state.settings, this.tools);
@@ -186,6 +197,7 @@ class Live {
   }
   restart() {
     const settings = { ...this.settings };
+    this.refresh();
     this.state = { settings, step: 0, theta: new Float32Array(0), losses: [], members: [], history: [] };
     this.state.memory = SCENE.begin?.(settings, this.tools);
     this.id++; // answers to what was asked before no longer count
@@ -271,12 +283,18 @@ class Live {
   pause() {
     this.playing = false;
     this.start.textContent = "Train";
-    this.speak(SCENE.summary(this.state));
+    this.speak(this.words());
     this.model.set("settings", { ...this.settings }); // for Python, where there is one
     this.model.set("weights", new DataView(this.state.theta.slice().buffer));
     this.model.set("updates", this.state.step);
     this.model.save_changes();
     this.show();
+  }
+  // The controls say what the settings are.
+  refresh() {
+    for (const show of Object.values(this.shows)) show();
+    this.fresh.textContent = `New start (seed ${this.settings.seed})`;
+    this.link.href = location.href.split("#")[0] + this.mark + new URLSearchParams(this.settings);
   }
   show() {
     this.dirty = true;
@@ -311,7 +329,7 @@ class Live {
     if (this.ticking) requestAnimationFrame((next) => this.frame(next));
   }
   draw(now) {
-    const { state, view, settings } = this, width = this.canvas.clientWidth;
+    const { state, view } = this, width = this.canvas.clientWidth;
     this.dirty = false;
     if (!width || (this.trains && !this.news && !state.step && Number.isNaN(state.losses[0]))) return;
     if (this.news) {
@@ -323,12 +341,9 @@ class Live {
     SCENE.draw(view, state, this.tools);
     if (now - (this.written ?? 0) > 200 || !this.active) {
       this.written = now;
-      const words = SCENE.summary(state);
+      const words = this.words();
       this.summary.textContent = words;
       this.canvas.setAttribute("aria-label", words);
-      for (const show of Object.values(this.shows)) show();
-      this.fresh.textContent = `New start (seed ${settings.seed})`;
-      this.link.href = location.href.split("#")[0] + this.mark + new URLSearchParams(settings);
       if (this.active && now - this.said > 5000) this.speak(words);
     }
     const since = (now - this.meter.at) / 1000;
@@ -339,6 +354,9 @@ class Live {
         ? `${tell(speed, 3)} updates a second of ${count} ${count == 1 ? "network" : "networks"}, in this page, by ${this.local ? "no worker" : crew == 1 ? "1 worker" : `${crew} workers`}.`
         : `${tell(speed, 3)} ${SCENE.unit ?? "steps"} a second, in this page.`;
     }
+  }
+  words() { // nothing is known before the first answer
+    return this.trains && !this.state.history.length ? "" : SCENE.summary(this.state);
   }
   speak(words) {
     this.said = performance.now();
