@@ -110,11 +110,11 @@ def start_and_end(growth: brains.Growth, chosen: dict[str, tuple[int, Tensor]], 
 
 
 def bars(accuracy: dict[str, Float[Tensor, " tasks"]], limit: Float[Tensor, " tasks"]) -> Figure:
-    """Accuracy of two recipes on the twenty tasks, with the ideal observer's and the paper's."""
+    """Accuracy of two kinds of networks on the twenty tasks, with the ideal observer's and the paper's."""
     fig, ax = figure(height=3.4)
     x = np.arange(len(TASKS))
-    for (name, values), shift in zip(accuracy.items(), (-0.2, 0.2), strict=True):
-        ax.bar(x + shift, values, 0.4, color=RECIPES[name], label=name)
+    for (name, values), shift, colour in zip(accuracy.items(), (-0.2, 0.2), (BLUE, GREY), strict=True):
+        ax.bar(x + shift, values, 0.4, color=colour, label=name)
     ax.plot(x, PAPER_ACCURACY, "_", color=RED, ms=13, mew=2, label="paper, BIMT (longer trials, more noise)")
     ends = np.repeat(x, 3) + np.tile([-0.45, 0.45, np.nan], len(x))
     ax.plot(ends, np.repeat(limit, 3), color=INK, lw=1, label="ideal observer here")
@@ -238,10 +238,10 @@ def cliff_and_lengths(
     return fig
 
 
-def seated(panels: dict[str, tuple[Tensor, Tensor, Tensor]]) -> Figure:
-    """Sheets side by side; `panels` holds places, W and clusters by slot."""
-    fig, axes = figure(1, len(panels), height=2.9)
-    for ax, (title, body) in zip(axes, panels.items(), strict=True):
+def seated(panels: dict[str, tuple[Tensor, Tensor, Tensor]], **size: float) -> Figure:
+    """Sheets side by side; `panels` holds places, W and clusters by slot, `size` the width or height if not the usual."""
+    fig, axes = figure(1, len(panels), **{"height": 2.9, **size})
+    for ax, (title, body) in zip(np.atleast_1d(axes), panels.items(), strict=True):
         sheet(ax, *body)
         ax.set_title(title, fontsize=9)
     return fig
