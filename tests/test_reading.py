@@ -1,5 +1,7 @@
+import itertools
 import json
 import re
+from html import unescape
 
 import nbformat
 import numpy as np
@@ -8,7 +10,7 @@ import torch
 from hypothesis import given as given_
 from hypothesis import settings
 from hypothesis import strategies as st
-from ipywidgets import Stack
+from matplotlib.text import Text
 
 import lib.reading.__main__ as main_module
 import lib.reading.ledger as ledger_module
@@ -29,6 +31,7 @@ from lib.reading import (
     given,
     implied,
     interval,
+    layout,
     ours,
     paper,
     parameters,
@@ -434,31 +437,81 @@ def draw(**values):
     return fig
 
 
-def test_one_axis_links_a_slider_to_a_stack():
-    slider, stack, _ = explore(draw, "Frame {step}", step=[1, 10, 100]).children
-    assert isinstance(stack, Stack)
-    assert [label for label, _ in slider.options] == ["1", "10", "100"]
-    assert [re.search('aria-label="([^"]*)"', frame.value)[1] for frame in stack.children] == [
-        "Frame 1",
-        "Frame 10",
-        "Frame 100",
-    ]
+def opened(explorable):
+    """What an explorable carries: the data of its pictures, and of each slider its stops and where it opens."""
+    data = json.loads(re.search(r'<script type="application/json">(.*?)</script>', explorable.html, re.S)[1])
+    sliders = re.findall(r'value="(\d+)" autocomplete="off" aria-valuetext="([^"]*)" data-stops="([^"]*)"', explorable.html)
+    return data, [(int(index), text, json.loads(unescape(stops))) for index, text, stops in sliders]
 
 
-def test_two_axes_nest_their_stacks():
-    first, second, outer, _ = explore(draw, "{a}{b}", a=[1, 2], b=["x", "y", "z"]).children
-    assert len(first.options), len(second.options) == (2, 3)
-    labels = [[re.search('aria-label="([^"]*)"', f.value)[1] for f in inner.children] for inner in outer.children]
-    assert labels == [["1x", "1y", "1z"], ["2x", "2y", "2z"]]
+def frames(data):
+    return ["\n".join(data["lines"][k] for k in frame) for frame in data["frames"]]
 
 
-def test_an_explorable_opens_where_something_is_to_be_seen():
-    first, second, outer, _ = explore(draw, "{a}{b}", start={"b": "y"}, a=[1, 2], b=["x", "y", "z"]).children
-    assert (first.index, second.index) == (0, 1)
-    assert outer.selected_index == 0
-    assert [inner.selected_index for inner in outer.children] == [1, 1]
+def test_one_axis_moves_between_its_pictures():
+    explorable = explore(draw, "Frame {step}", step=[1, 10, 100])
+    data, sliders = opened(explorable)
+    assert sliders == [(0, "1", ["1", "10", "100"])]
+    assert data["words"] == ["Frame 1", "Frame 10", "Frame 100"]
+    assert [re.search(r"'step': (\d+)", frame)[1] for frame in frames(data)] == ["1", "10", "100"]
+
+
+def test_the_opening_picture_stands_in_the_page_without_a_script():
+    explorable = explore(draw, "{a}{b}", start={"b": "y"}, a=[1, 2], b=["x", "y", "z"])
+    data, sliders = opened(explorable)
+    assert [(index, text) for index, text, _ in sliders] == [(0, "1"), (1, "y")]
+    assert data["words"] == ["1x", "1y", "1z", "2x", "2y", "2z"]
+    page = re.sub(r"<script.*?</script>", "", explorable.html, flags=re.S)
+    assert f'<figure class="plot" role="img" aria-label="1y">{frames(data)[1]}</figure>' in page
+    assert "This is one picture of several" in page
+    assert '<div class="sliders" hidden>' in page
     with pytest.raises(ValueError, match=r"^start = {'a': 3}: expected values of the axes"):
         explore(draw, "{a}", start={"a": 3}, a=[1, 2])
+
+
+def test_what_pictures_share_is_stored_once():
+    data, _ = opened(explore(draw, "Frame {step}", step=list(range(10))))
+    assert len("".join(data["lines"])) < 0.3 * len("".join(frames(data)))
+    assert len(set(data["lines"])) == len(data["lines"])
+
+
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_legends_lie_on_no_data(scale):
+    """Data fill the axes where the legend was put, or all of them."""
+    rng = np.random.default_rng(0)
+    for corner in ((0.6, 0.6), (0, 0)):
+        fig, ax = figure()
+        x, y = rng.uniform(corner, 1, (400, 2)).T
+        ax.plot(x, y, ".", label="points that are in the way")
+        ax.plot([0.001, 0.001], [0.001, 0.001], label="nearly nothing")
+        ax.set(xscale=scale, xlabel="x")
+        legend = ax.legend(loc="upper right")
+        layout.clear(fig)
+        fig.draw_without_rendering()
+        box = legend.get_window_extent()
+        assert box.count_contains(ax.transData.transform(np.stack([x, y], 1))) == 0
+        assert box.y0 >= 0
+        assert box.y1 <= fig.bbox.y1
+        assert not box.overlaps(ax.xaxis.label.get_window_extent())
+
+
+def test_a_phone_sees_panels_below_each_other_and_no_small_text():
+    fig, axes = figure(1, 3, sharey=True)
+    for ax in axes:
+        ax.plot([0, 1], label="a line")
+        ax.text(0, 0, "small", fontsize=6)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    axes[0].set_ylabel("shared")
+    layout.stack(fig)
+    layout.clear(fig)
+    fig.draw_without_rendering()
+    assert fig.get_figwidth() == layout.PHONE
+    boxes = [ax.get_window_extent() for ax in axes]
+    assert all(above.y0 > below.y1 for above, below in itertools.pairwise(boxes))
+    assert all(ax.yaxis.get_tick_params()["labelleft"] for ax in axes)
+    assert [ax.get_ylabel() for ax in axes] == ["shared"] * 3
+    shown = [text for text in fig.findobj(Text) if text.get_text() and text.get_visible()]
+    assert min(text.get_fontsize() for text in shown) >= layout.SMALLEST
 
 
 @pytest.mark.parametrize(

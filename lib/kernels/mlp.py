@@ -15,7 +15,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from ..checks import check
-from .problems import ACTIVATIONS, LOSSES, Problem, draw_rows, unpack
+from .problems import ACTIVATIONS, LOSSES, Stacked, draw_rows, unpack
 from .tensors import check_tensor
 
 Layer = tuple[Float[Tensor, "members _out _in"], Float[Tensor, "members _out"]]  # W, b
@@ -179,7 +179,7 @@ def _columns(x, start, members):
 
 
 @dataclass(frozen=True)
-class Regression(Problem):
+class Regression(Stacked):
     """A stack of MLPs with the data they learn.
 
     Attributes:
@@ -219,19 +219,8 @@ class Regression(Problem):
                 raise ValueError(f"weight = tensor of shape {shape}: expected {(points,)} or {(members, points)}")
 
     @property
-    def theta(self) -> Float[Tensor, " total"]:  # type: ignore[override]
-        return self.stack.theta
-
-    @property
-    def sizes(self) -> Int[Tensor, " members"]:
-        return self.stack.sizes
-
-    @property
     def working_set(self) -> int:
         return 3 * self.x.shape[-2] * max(sum(sizes) for _, sizes in self.stack.groups)
-
-    def with_theta(self, theta: Float[Tensor, " total"]) -> "Regression":
-        return replace(self, stack=replace(self.stack, theta=theta))
 
     @property
     def own(self) -> tuple[bool, bool, bool]:
@@ -282,7 +271,7 @@ class Regression(Problem):
 
 
 @dataclass(frozen=True)
-class Minibatches(Problem):
+class Minibatches(Stacked):
     """A stack of MLPs of one architecture that learn to classify, each from minibatches of its own rows.
 
     Every step draws `batch` rows for each member, with replacement (`problems.draw_rows`).
@@ -334,19 +323,8 @@ class Minibatches(Problem):
             object.__setattr__(self, "members", torch.arange(members))
 
     @property
-    def theta(self) -> Float[Tensor, " total"]:  # type: ignore[override]
-        return self.stack.theta
-
-    @property
-    def sizes(self) -> Int[Tensor, " members"]:
-        return self.stack.sizes
-
-    @property
     def working_set(self) -> int:
         return 3 * self.batch * sum(self.stack.groups[0][1])
-
-    def with_theta(self, theta: Float[Tensor, " total"]) -> "Minibatches":
-        return replace(self, stack=replace(self.stack, theta=theta))
 
     def select(self, members: Int[Tensor, " kept"]) -> "Minibatches":
         rows = {name: getattr(self, name)[members] for name in ("x", "y", "counts")}

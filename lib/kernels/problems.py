@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -159,3 +159,27 @@ class Differentiable(Problem):
 
     def losses(self, step: int | None = None) -> Float[Tensor, " members"]:
         return self.loss(self.parameters, self.members, step)
+
+
+class Stacked(Problem):
+    """A problem whose field `stack` holds the models and their packed parameters.
+
+    Attributes:
+        stack: a frozen dataclass with `theta` and `sizes`, as here, and `select`.
+    """
+
+    stack: Any
+
+    @property
+    def theta(self) -> Float[Tensor, " total"]:  # type: ignore[override]
+        return self.stack.theta
+
+    @property
+    def sizes(self) -> Int[Tensor, " members"]:
+        return self.stack.sizes
+
+    def with_theta(self, theta: Float[Tensor, " total"]) -> "Stacked":
+        return replace(self, stack=replace(self.stack, theta=theta))  # type: ignore[type-var]
+
+    def select(self, members: Int[Tensor, " kept"]) -> "Stacked":
+        return replace(self, stack=self.stack.select(members))  # type: ignore[type-var]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..checks import check
 from .mlp import Layer, fan_in_start, layer_views, parameter_count
-from .problems import ACTIVATIONS, LOSSES, Problem, draw_rows
+from .problems import ACTIVATIONS, LOSSES, Stacked, draw_rows
 from .tensors import check_tensor
 
 
@@ -112,7 +112,7 @@ def random_recurrent(
 
 
 @dataclass(frozen=True)
-class Sequences(Problem):
+class Sequences(Stacked):
     """A stack of recurrent networks with the sequences they learn.
 
     The loss is a mean over sequences, positions and outputs. Every step draws one minibatch, with replacement, for all
@@ -151,23 +151,9 @@ class Sequences(Problem):
             raise ValueError(f"y = tensor of shape {tuple(self.y.shape)}: expected {expected}")
 
     @property
-    def theta(self) -> Float[Tensor, " total"]:  # type: ignore[override]
-        return self.stack.theta
-
-    @property
-    def sizes(self) -> Int[Tensor, " members"]:
-        return self.stack.sizes
-
-    @property
     def working_set(self) -> int:
         width = sum(self.stack.transition[1:]) + sum(self.stack.readout[1:])
         return 3 * width * self.x.shape[1] * (self.batch or len(self.x))
-
-    def with_theta(self, theta: Float[Tensor, " total"]) -> "Sequences":
-        return replace(self, stack=replace(self.stack, theta=theta))
-
-    def select(self, members: Int[Tensor, " kept"]) -> "Sequences":
-        return replace(self, stack=self.stack.select(members))
 
     def picks(self, start: int, stop: int) -> Int[Tensor, "steps batch"]:
         """The sequences of the steps from `start` to `stop`, on the CPU."""

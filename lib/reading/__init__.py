@@ -5,6 +5,7 @@ from .claims import Claims, ensure, exact, given, implied, ours, paper, sample
 from .explore import explore
 from .figures import BLUE, GREEN, GREY, INK, OCHRE, PALETTE, PINK, RED, figure, show
 from .front import exceptions, gallery, scoreboard
+from .live import live
 from .parameters import parameters
 from .progress import progress
 from .texts import between, each, interval
@@ -31,6 +32,7 @@ __all__ = [
     "given",
     "implied",
     "interval",
+    "live",
     "ours",
     "paper",
     "parameters",

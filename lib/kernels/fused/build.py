@@ -1,4 +1,8 @@
-"""The C++ kernels, compiled once for this machine and kept in a cache directory."""
+"""The C++ kernels, compiled once for this machine and kept.
+
+Their place is the user's cache, `~/.cache/torch_extensions/blackbox` or where XDG_CACHE_HOME or TORCH_EXTENSIONS_DIR say; if
+nothing can be written there, `_build/blackbox` beside the book.
+"""
 
 import ctypes
 import functools
@@ -11,6 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+BESIDE = Path(__file__).parents[3] / "_build/blackbox"
 SOURCES = sorted(path for path in Path(__file__).parent.iterdir() if path.suffix in (".h", ".cpp"))
 # No -ffast-math: it hides NaN, and its start-up code changes rounding in the whole process.
 # BLACKBOX_MARCH, x86-64-v2 say, compiles for another processor than this one, which rounds in another order.
@@ -29,15 +34,29 @@ def _processor():
     return "\n".join([platform.machine(), *sorted({ln for ln in lines if ln.startswith(("flags", "Features"))})])
 
 
-def _cache():
-    base = os.environ.get("TORCH_EXTENSIONS_DIR") or os.path.join(
+def _places():
+    """The folders that may keep the library, first choice first."""
+    user = os.environ.get("TORCH_EXTENSIONS_DIR") or os.path.join(
         os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "torch_extensions"
     )
-    return Path(base) / "blackbox"
+    return [Path(user) / "blackbox", BESIDE]
+
+
+def _writable(places):
+    """The first of the folders that a file can be written in, made if it is not there."""
+    reasons = []
+    for place in places:
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=place).close()
+            return place
+        except OSError as reason:
+            reasons.append(str(reason))
+    raise OSError("no place to keep them: " + "; ".join(reasons))
 
 
 def build() -> Path:
-    """Path of the shared library, compiled if it is not in the cache. Safe for many processes at once.
+    """Path of the shared library, compiled if it is not kept anywhere. Safe for many processes at once.
 
     Raises:
         OSError, ImportError, TimeoutExpired: if there is no compiler, no lock, no place to write, or it fails.
@@ -50,11 +69,11 @@ def build() -> Path:
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout
     parts = [version, _processor(), *FLAGS, *(path.read_text() for path in SOURCES)]
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
-    directory = _cache()
-    directory.mkdir(parents=True, exist_ok=True)
-    library = directory / f"kernels-{key}.so"
-    if library.exists():
-        return library
+    kept = [place / f"kernels-{key}.so" for place in _places()]
+    if found := [library for library in kept if os.path.exists(library)]:
+        return found[0]
+    directory = _writable(_places())
+    library = directory / kept[0].name
     with open(directory / f"{key}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not library.exists():

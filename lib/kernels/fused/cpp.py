@@ -251,16 +251,18 @@ class Kernel:
         fill: function of (problem, first step, steps) giving the job, a structure without steps, threads, optimiser, theta,
             losses and gradient, and the tensors and arrays that it points into.
         layers: function of a problem giving the layers of its deepest MLP.
+        job: the structure that the C++ function takes.
     """
 
     fill: Callable
     layers: Callable
+    job: type[ctypes.Structure]
 
 
 KERNELS = {  # by `Problem.kernel`; the library has a function <name>_float and one <name>_double for each
-    "mlp": Kernel(_mlp, _deepest),
-    "minibatches": Kernel(_minibatches, _deepest),
-    "rnn": Kernel(_rnn, lambda problem: max(len(problem.stack.transition), len(problem.stack.readout)) - 1),
-    "embedding": Kernel(_embedding, lambda problem: max(len(sizes) for _, sizes in problem.groups) - 1),
-    "rate": Kernel(_rate, lambda problem: 1),
+    "mlp": Kernel(_mlp, _deepest, _Mlp),
+    "minibatches": Kernel(_minibatches, _deepest, _Mlp),
+    "rnn": Kernel(_rnn, lambda problem: max(len(problem.stack.transition), len(problem.stack.readout)) - 1, _Rnn),
+    "embedding": Kernel(_embedding, lambda problem: max(len(sizes) for _, sizes in problem.groups) - 1, _Embedding),
+    "rate": Kernel(_rate, lambda problem: 1, _Rate),
 }

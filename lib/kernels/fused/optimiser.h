@@ -6,8 +6,10 @@
 #include <cmath>
 #include <cstdint>
 #include <memory>
-#include <thread>
 #include <vector>
+#ifndef __wasm__
+#include <thread>
+#endif
 
 #include "simd.h"
 
@@ -93,10 +95,14 @@ template <class Work> void over_members(int64_t members, int64_t threads, Work w
         int64_t i = counter++;
         return i < members ? i : -1;
     };
+#ifdef __wasm__  // the page has its own workers
+    work(next);
+#else
     std::vector<std::thread> others;
     for (int64_t i = 1; i < std::min(threads, members); i++) others.emplace_back([&] { work(next); });
     work(next);
     for (auto& thread : others) thread.join();
+#endif
 }
 
 // Trains the members of a job in groups of equal architecture, each with a worker of its group: Member(job, group).
