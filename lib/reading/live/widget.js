@@ -90,9 +90,10 @@ class Live {
   constructor(model, el, engine, data) {
     Object.assign(this, { model, el, id: 0, waiting: 0, stride: 8, owed: 0, said: 0, trains: !!SCENE.problem });
     this.moves = this.trains || !!SCENE.step;
+    this.verb = this.trains ? "Train" : "Play";
     this.tools = { ...engine, data, forward };
     this.controls = { ...SCENE.controls };
-    if (this.moves)
+    if (this.trains)
       this.controls.speed = { label: "Speed", live: true, value: "normal", options: Object.keys(SPEEDS).map((name) => [name, name]) };
     this.settings = { seed: 0 };
     for (const [name, control] of Object.entries(this.controls)) if (!control.press) this.settings[name] = control.value;
@@ -131,7 +132,7 @@ class Live {
     this.refused = make("p", { role: "alert" });
     this.voice = make("p", { className: "said" });
     this.voice.setAttribute("aria-live", "polite");
-    this.start = button("Train", () => (this.playing ? this.pause() : this.play()), "main");
+    this.start = button(this.verb, () => (this.playing ? this.pause() : this.play()), "main");
     this.fresh = button("New start", () => { this.settings.seed++; this.restart(); });
     this.link = make("a", { textContent: "Link to these settings" });
     this.link.addEventListener("click", (event) => {
@@ -299,7 +300,7 @@ class Live {
   }
   pause() {
     this.playing = false;
-    this.start.textContent = "Train";
+    this.start.textContent = this.verb;
     this.speak(this.words());
     this.model.set("settings", { ...this.settings }); // for Python, where there is one
     this.model.set("weights", new DataView(this.state.theta.slice().buffer));
