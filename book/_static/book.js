@@ -52,6 +52,17 @@ const land = () => {
   addEventListener("hashchange", land);
 }
 
+// The claims on the front page, chosen by part, origin and verdict.
+every(".choice", (box) => {
+  const form = box.querySelector("form"), rows = [...box.querySelectorAll("tbody tr")];
+  form.hidden = false;
+  form.addEventListener("input", () => {
+    const wanted = [...new FormData(form)].filter(([, value]) => value);
+    for (const row of rows) row.hidden = !wanted.every(([name, value]) => row.dataset[name] === value);
+    form.querySelector("output").textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} claims`;
+  });
+});
+
 // Paper is light.
 {
   let theme;
