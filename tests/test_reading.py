@@ -39,6 +39,7 @@ from lib.reading import (
     sample,
     scoreboard,
     show,
+    verdicts,
 )
 from lib.reading import claims as claims_module
 from lib.reading.cards import sketch
@@ -264,10 +265,10 @@ def test_the_table_is_text_with_words_and_signs():
 
 def test_claims_are_read_back_from_notebooks(tmp_path):
     path = notebook(tmp_path, some_claims())
-    rows = claims_module.read(path)
+    rows = verdicts.read(path)
     assert rows == some_claims().rows
-    assert set(rows[0]) == set(claims_module.COLUMNS)
-    table = claims_module.frame([path, path])
+    assert set(rows[0]) == set(verdicts.COLUMNS)
+    table = verdicts.frame([path, path])
     assert list(table["id"]) == ["demo/up", "demo/down", "demo/open"] * 2
     assert set(table["notebook"]) == {str(path)}
 
@@ -289,9 +290,9 @@ def test_the_ledger_catches_a_verdict_that_moved(a_ledger, capsys):
     path = notebook(a_ledger, some_claims())
     assert main_module.main([str(path)]) == 0
     assert "demo is not in the ledger yet" in capsys.readouterr().out
-    ledger_module.write(claims_module.read(path), "2026-11-26")
+    ledger_module.write(verdicts.read(path), "2026-11-26")
     assert main_module.main([str(path)]) == 0
-    assert "✓" in claims_module.seeds("demo/up")
+    assert "✓" in verdicts.seeds("demo/up")
     for verdict, status in (("undecided", 0), ("conditions not met", 0), ("does not hold", 1)):
         claims = some_claims()
         claims["up"]["verdict"] = verdict
@@ -554,4 +555,4 @@ def test_explorables_stay_small(axes):
 
 def test_claims_travel_as_json():
     bundle = claims_module.Verdict(some_claims().rows[2])._repr_mimebundle_()
-    assert json.loads(json.dumps(bundle[claims_module.MIME])) == bundle[claims_module.MIME]
+    assert json.loads(json.dumps(bundle[verdicts.MIME])) == bundle[verdicts.MIME]

@@ -40,7 +40,7 @@ addEventListener("toggle", reach, true);
 
 // A link to a claim lands on it, also after formulas have been set and have moved it.
 const land = () => {
-  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
   for (let fold = target?.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
   target?.scrollIntoView({ behavior: "instant", block: "start" });
 };

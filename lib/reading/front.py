@@ -8,9 +8,10 @@ from pathlib import Path
 import yaml
 
 from .cards import sketch
-from .claims import FAILS, HOLDS, ORIGINS, SIGNS, UNDECIDED, UNJUDGED, UNMET, anchor, origin, read, seeds
+from .claims import ORIGINS
 from .figures import Html
 from .ledger import ROOT
+from .verdicts import FAILS, HOLDS, SIGNS, UNDECIDED, UNJUDGED, UNMET, anchor, origin, read, seeds
 
 TOC = ROOT / "_toc.yml"
 BIBLIOGRAPHY = ROOT / "book/references.bib"
