@@ -154,7 +154,7 @@ def test_math_is_typeset_and_pictures_have_words(visit, name):
 
 @pytest.mark.parametrize("name", PAGES)
 def test_page_is_accessible(visit, name):
-    """WCAG 2.1 A and AA, as far as axe-core can tell: on a laptop and on a small phone with the code shown, light and dark."""
+    """WCAG 2.1 A and AA, as far as axe-core can tell: on a laptop, on a small phone with the code shown, light and dark."""
     page, _ = visit(name, viewport={"width": 1280, "height": 900})
     page.evaluate(AXE.read_text(encoding="utf-8"))
     for width in (1280, 320):
