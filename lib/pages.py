@@ -92,32 +92,38 @@ def definitions(app):
 def terms(doctree, glossary):
     """Link the first use of each term in the running text, with its definition to hover over."""
     left = dict(glossary)
-    for paragraph in doctree.findall(nodes.paragraph):
-        if not isinstance(paragraph.parent, nodes.section | nodes.list_item):
-            continue
-        for text in [child for child in paragraph.children if isinstance(child, nodes.Text)]:
-            for term, (anchor, definition) in left.items():
-                found = re.search(rf"\b{re.escape(term)}s?\b", text, re.I)
-                if found:
-                    link = (
-                        f'<a class="term" href="glossary.html#{anchor}" title="{html.escape(definition, quote=True)}">'
-                        f"{html.escape(found[0])}</a>"
-                    )
-                    parts = [nodes.Text(text[: found.start()]), nodes.raw("", link, format="html")]
-                    paragraph.replace(text, [*parts, nodes.Text(text[found.end() :])])
-                    del left[term]
-                    break
+    for paragraph in list(doctree.findall(nodes.paragraph)):
+        if isinstance(paragraph.parent, nodes.section | nodes.list_item):
+            for text in [child for child in paragraph.children if isinstance(child, nodes.Text)]:
+                paragraph.replace(text, list(_linked(text, left)))
+
+
+def _linked(text, left):
+    """The parts of a text, with links at terms that are `left`, which leave it."""
+    found = {term: re.search(rf"\b{re.escape(term)}s?\b", text, re.I) for term in left}
+    places = {term: match for term, match in found.items() if match}
+    if not places:
+        yield nodes.Text(text)
+        return
+    term = min(places, key=lambda term: places[term].start())
+    anchor, definition = left.pop(term)
+    start, end = places[term].span()
+    title, word = html.escape(definition, quote=True), html.escape(text[start:end])
+    yield nodes.Text(text[:start])
+    yield nodes.raw("", f'<a class="term" href="glossary.html#{anchor}" title="{title}">{word}</a>', format="html")
+    yield from _linked(text[end:], left)
 
 
 def reading(app):
     """The pages of the chapters, by name, with their titles."""
+    app.env.minutes = getattr(app.env, "minutes", {})  # to read each; kept with what is known of the pages
     slugs = {slug for *pair, _ in TOUCHES for slug in pair} | {"disempowerment"}
     return {f"book/{slug}": app.env.titles[f"book/{slug}"].astext() for slug in slugs if f"book/{slug}" in app.env.all_docs}
 
 
 def minutes(body):
     """How long a page takes to read, in whole minutes: its words without code, and a while for every picture."""
-    text = re.sub(r"(?s)<(svg|script|pre|style)\b.*?</\1>", " ", body)
+    text = re.sub(r"(?s)<(svg|script|pre|style|details)\b.*?</\1>", " ", body)
     words = len(re.sub(r"<[^>]*>", " ", text).split())
     return max(1, round(words / WORDS + body.count('<figure class="plot"') * PICTURE / 60))
 
@@ -128,7 +134,8 @@ def head(app, page, template, context, doctree):
     if page not in titles or not context.get("body"):
         return
     slug, body = page.rpartition("/")[2], context["body"]
-    body = body.replace("</h1>", f'</h1>\n<p class="minutes">{minutes(body)} minutes to read</p>', 1)
+    took = app.env.minutes[slug] = f"{minutes(body)} minutes to read"
+    body = body.replace("</h1>", f'</h1>\n<p class="minutes">{took}</p>', 1)
     items = "".join(
         f'<li><a href="{other}.html">{html.escape(titles[f"book/{other}"])}</a>: {html.escape(why)}.</li>'
         for one, two, why in TOUCHES
@@ -148,11 +155,16 @@ def mend(app, error):
     """Edit the finished pages by `MENDED`."""
     if error or app.builder.format != "html":
         return
+
+    def took(found):
+        return f'<span class="minutes">{app.env.minutes[found[1]]}</span>' if found[1] in app.env.minutes else ""
+
     for path in Path(app.outdir).rglob("*.html"):
         if "_static" not in path.parts:
             text = path.read_text(encoding="utf-8")
             for pattern, instead in MENDED:
                 text = re.sub(pattern, instead, text)
+            text = re.sub(r'<span class="minutes" data-page="(\w+)"></span>', took, text)
             path.write_text(text, encoding="utf-8")
 
 

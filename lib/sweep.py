@@ -37,7 +37,7 @@ from tqdm import tqdm
 from .checks import check, nearest
 from .files import check_writable, whole
 from .reading import ledger
-from .reading.claims import frame, read
+from .reading.verdicts import frame, read
 from .scales import BOOK, at_scale
 
 

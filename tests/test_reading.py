@@ -7,6 +7,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from conftest import CHAPTERS
 from hypothesis import given as given_
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -38,8 +39,10 @@ from lib.reading import (
     sample,
     scoreboard,
     show,
+    verdicts,
 )
 from lib.reading import claims as claims_module
+from lib.reading.cards import sketch
 from lib.reading.conditions import (
     argued,
     every,
@@ -65,17 +68,15 @@ def some_claims(scale="book"):
     return claims
 
 
-def notebook(tmp_path, claims, name="demo", picture="<svg></svg>"):
+def notebook(tmp_path, claims, name="demo"):
     nb = nbformat.v4.new_notebook()
     nb.cells = [
-        nbformat.v4.new_markdown_cell(f"# Does {name} go up?"),
-        nbformat.v4.new_code_cell("show()", metadata={"tags": ["gallery"]}),
+        nbformat.v4.new_markdown_cell(f"# Does {name} go up?\n\n*The Book of {name}* {{cite}}`{name}2024`"),
         *(nbformat.v4.new_code_cell(f"claims.judge({row['id']!r}, …)") for row in claims.rows),
         nbformat.v4.new_code_cell("claims"),
     ]
-    nb.cells[1].outputs = [nbformat.v4.new_output("execute_result", {"text/html": picture})]
     shown = [*map(claims_module.Verdict, claims.rows), claims]
-    for cell, output in zip(nb.cells[2:], shown, strict=True):
+    for cell, output in zip(nb.cells[1:], shown, strict=True):
         cell.outputs = [nbformat.v4.new_output("execute_result", output._repr_mimebundle_())]
     path = tmp_path / f"{name}.ipynb"
     nbformat.write(nb, path)
@@ -264,10 +265,10 @@ def test_the_table_is_text_with_words_and_signs():
 
 def test_claims_are_read_back_from_notebooks(tmp_path):
     path = notebook(tmp_path, some_claims())
-    rows = claims_module.read(path)
+    rows = verdicts.read(path)
     assert rows == some_claims().rows
-    assert set(rows[0]) == set(claims_module.COLUMNS)
-    table = claims_module.frame([path, path])
+    assert set(rows[0]) == set(verdicts.COLUMNS)
+    table = verdicts.frame([path, path])
     assert list(table["id"]) == ["demo/up", "demo/down", "demo/open"] * 2
     assert set(table["notebook"]) == {str(path)}
 
@@ -289,9 +290,9 @@ def test_the_ledger_catches_a_verdict_that_moved(a_ledger, capsys):
     path = notebook(a_ledger, some_claims())
     assert main_module.main([str(path)]) == 0
     assert "demo is not in the ledger yet" in capsys.readouterr().out
-    ledger_module.write(claims_module.read(path), "2026-11-26")
+    ledger_module.write(verdicts.read(path), "2026-11-26")
     assert main_module.main([str(path)]) == 0
-    assert "✓" in claims_module.seeds("demo/up")
+    assert "✓" in verdicts.seeds("demo/up")
     for verdict, status in (("undecided", 0), ("conditions not met", 0), ("does not hold", 1)):
         claims = some_claims()
         claims["up"]["verdict"] = verdict
@@ -319,28 +320,58 @@ def test_a_notebook_without_claims_is_an_error(a_ledger):
     assert main_module.main([str(notebook(a_ledger, Claims("demo", "book")))]) == 1
 
 
-def test_front_page_counts_and_links_in_the_order_of_the_book(tmp_path, monkeypatch):
-    notebook(tmp_path, some_claims(), "beta")
-    notebook(tmp_path, some_claims("smoke"), "alpha")
-    (tmp_path / "_toc.yml").write_text("parts: [{chapters: [{file: book/beta}, {file: book/absent}, {file: book/alpha}]}]")
+@pytest.fixture
+def two_chapters(tmp_path, monkeypatch):
+    """A folder with two executed chapters of a book of three."""
+    notebook(tmp_path, some_claims(), "lottery")
+    notebook(tmp_path, some_claims("smoke"), "audits")
+    files = "{file: book/lottery}, {file: book/absent}, {file: book/audits}"
+    (tmp_path / "_toc.yml").write_text(f"parts: [{{caption: How & why, chapters: [{files}]}}]")
+    (tmp_path / "references.bib").write_text(
+        "@misc{lottery2024, title={On {Luck}}, author={van Aa, A. and Be, B.}, year=2024}\n"
+        "@misc{audits2024, title={On <Order>}, author={Aa, A. and Be, B. and Ce, C.}, year=2023}\n"
+    )
     monkeypatch.setattr(front, "TOC", tmp_path / "_toc.yml")
-    html = scoreboard(tmp_path)._repr_mimebundle_()["text/html"]
-    assert html.index('href="beta.html"') < html.index('href="alpha.html"')
+    monkeypatch.setattr(front, "BIBLIOGRAPHY", tmp_path / "references.bib")
+    return tmp_path
+
+
+def test_front_page_counts_and_links_in_the_order_of_the_book(two_chapters):
+    html = scoreboard(two_chapters).html
+    assert html.index('href="lottery.html"') < html.index('href="audits.html"')
     assert "2 claims of 2 papers" in html
     assert html.count("<td>0 of 1</td>") == 4
-    listed = front.exceptions(tmp_path)._repr_mimebundle_()["text/html"]
-    assert 'href="beta.html#claim-demo-down"' in listed
+    listed = front.exceptions(two_chapters).html
+    assert 'href="lottery.html#claim-demo-down"' in listed
     assert "(ours): It &lt;goes&gt; down. Measured: x 1.1." in listed
     assert "(implied by the paper, the title): It is up." in listed
     assert listed.count("<li>") == 2
-    cards = gallery(tmp_path)._repr_mimebundle_()["text/html"]
-    assert cards.count("<a ") == 2
-    assert cards.index("Does beta go up?") < cards.index("Does alpha go up?")
-    cells = nbformat.read(tmp_path / "beta.ipynb", 4)
-    cells.cells[1].outputs = []
-    nbformat.write(cells, tmp_path / "beta.ipynb")
-    with pytest.raises(ValueError, match=r"beta.ipynb: expected a cell tagged gallery whose output is a figure"):
-        gallery(tmp_path)
+
+
+def test_all_claims_stand_below_the_scoreboard_to_choose_from(two_chapters):
+    html = scoreboard(two_chapters).html
+    rows = re.findall(r'<tr data-part="([^"]*)" data-origin="(\w+)" data-verdict="([^"]*)">', html)
+    assert len(rows) == 6
+    assert rows[0] == ("How &amp; why", "paper", "holds")
+    menus = [re.findall(r"<option>([^<]*)</option>", menu) for menu in re.findall(r"<select.*?</select>", html)]
+    every_verdict = ["holds", "does not hold", "undecided", "not judged at this scale"]
+    assert menus == [["How &amp; why"], ["paper", "implied", "ours"], every_verdict]
+
+
+def test_a_card_says_what_a_chapter_asks_of_which_paper_and_what_it_found(two_chapters):
+    html = gallery(two_chapters).html
+    assert html.count("<li>") == html.count('<svg class="sketch"') == 2
+    assert html.index("Does lottery go up?") < html.index("Does audits go up?")
+    assert "<cite>On Luck</cite>, van Aa and Be, 2024" in html
+    assert "<cite>On &lt;Order&gt;</cite>, Aa et al., 2023" in html
+    assert "The paper's claims: 1 holds" in html
+    assert 'data-page="audits"' in html
+
+
+def test_every_chapter_has_a_sketch():
+    assert len({sketch(slug) for slug in CHAPTERS}) == len(CHAPTERS)
+    with pytest.raises(ValueError, match=r"^slug = 'lotery': expected one of geneft, "):
+        sketch("lotery")
 
 
 def test_the_honesty_page_prints_every_line_of_the_table():
@@ -524,4 +555,4 @@ def test_explorables_stay_small(axes):
 
 def test_claims_travel_as_json():
     bundle = claims_module.Verdict(some_claims().rows[2])._repr_mimebundle_()
-    assert json.loads(json.dumps(bundle[claims_module.MIME])) == bundle[claims_module.MIME]
+    assert json.loads(json.dumps(bundle[verdicts.MIME])) == bundle[verdicts.MIME]

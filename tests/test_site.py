@@ -286,5 +286,34 @@ def test_chapter_can_be_copied_downloaded_and_is_light(visit, name):
 def test_front_page_leads_to_every_chapter(visit):
     page, _ = visit("index")
     for name in CHAPTERS:
-        assert page.locator(f'.gallery a[href="{name}.html"] svg').count() == 1
-        assert page.locator(f'.claims a[href="{name}.html"]').count() == 1
+        card = page.locator(f'.gallery li:has(a[href="{name}.html"])')
+        assert card.locator("svg").count() == 1
+        assert re.search(r"\d+ minutes to read", card.text_content())
+        assert page.locator(f'.scoreboard a[href="{name}.html"]').count() == 1
+
+
+def test_claims_can_be_chosen_by_part_origin_and_verdict(visit):
+    page, _ = visit("index")
+    page.locator(".choice summary").click()
+    rows = page.locator(".choice tbody tr")
+    total = rows.count()
+    page.get_by_label("Whose claim").select_option("paper")
+    page.get_by_label("Part").select_option("Opening the box")
+    shown = page.locator(".choice tbody tr >> visible=true")
+    wanted = page.locator('.choice tr[data-origin="paper"][data-part="Opening the box"]').count()
+    assert 0 < wanted == shown.count() < total
+    assert page.locator(".choice output").text_content() == f"{wanted} of {total} claims"
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_chapter_says_what_one_will_know_and_where_it_meets_others(visit, name):
+    page, _ = visit(name)
+    assert 2 <= page.locator(".admonition.know li").count() <= 4
+    assert page.locator("a.term").count() >= 2
+    for link in page.locator("a.term").all():
+        assert len(link.get_attribute("title")) >= 20
+    for link in page.locator(".touches a").all():
+        assert link.get_attribute("href").removesuffix(".html") in CHAPTERS
+    assert page.locator(".left-prev, .right-next").count() == 2
+    numbers = page.locator(".eqno").evaluate_all("all => all.map((one) => one.firstChild.textContent)")
+    assert numbers == [f"({k + 1})" for k in range(len(numbers))]

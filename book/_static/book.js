@@ -40,7 +40,7 @@ addEventListener("toggle", reach, true);
 
 // A link to a claim lands on it, also after formulas have been set and have moved it.
 const land = () => {
-  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
   for (let fold = target?.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
   target?.scrollIntoView({ behavior: "instant", block: "start" });
 };
@@ -51,6 +51,17 @@ const land = () => {
   addEventListener("load", () => { again(); window.MathJax?.startup?.promise.then(() => { reach(); again(); }); });
   addEventListener("hashchange", land);
 }
+
+// The claims on the front page, chosen by part, origin and verdict.
+every(".choice", (box) => {
+  const form = box.querySelector("form"), rows = [...box.querySelectorAll("tbody tr")];
+  form.hidden = false;
+  form.addEventListener("input", () => {
+    const wanted = [...new FormData(form)].filter(([, value]) => value);
+    for (const row of rows) row.hidden = !wanted.every(([name, value]) => row.dataset[name] === value);
+    form.querySelector("output").textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} claims`;
+  });
+});
 
 // Paper is light.
 {

@@ -182,9 +182,9 @@ export default {
     table.tabIndex = 0;
     table.setAttribute("aria-label", "The machine as a program");
     element.append(table);
-    setInterval(() => {
-      const nodes = api.state.machine?.nodes;
+    return ({ machine }) => {
+      const nodes = machine?.nodes;
       table.textContent = nodes ? nodes.map(({ next, answer }, k) => `state ${k}, answer ${String(answer).padStart(2)}:  0 → ${next[0] ?? "–"}  1 → ${next[1] ?? "–"}`).join("\n") : "";
-    }, 500);
+    };
   },
 };

@@ -60,7 +60,7 @@ def write(rows: list[dict], date: str) -> None:
     """Record the verdicts of `rows`, claims of book-scale notebooks with their seeds: their chapters are put in anew.
 
     Args:
-        rows: claims, as `claims.read` gives them.
+        rows: claims, as `verdicts.read` gives them.
         date: of today, as text.
     """
     import fcntl  # not on Windows

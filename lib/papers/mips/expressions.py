@@ -37,10 +37,10 @@ WORDS = {"&": ("and", 2), "|": ("or", 1)}  # of truths, and how strongly they bi
 
 
 def size(expression):
-    """How much there is to read in an expression: names, numbers and operators, a choice counting twice."""
+    """How much there is to read in an expression: names, numbers and operators, a choice or a change of sign twice."""
     if not isinstance(expression, tuple):
         return 1
-    return sum(map(size, expression[1:])) + (2 if expression[0] in ("if", "neg") else 1)
+    return sum(map(size, expression[1:])) + (2 if expression[0] in ("if", "neg", "not") else 1)
 
 
 def names(expression):
@@ -279,7 +279,7 @@ def truth(expression, strength=0):
     if op in OPPOSITE:
         shown, binds = f"{_part(args[0], 1)} {op} {_part(args[1], 1)}", 4
     elif op == "in":
-        shown, binds = f"{_part(args[0], 1)} in ({', '.join(map(str, args[1:]))},)", 4
+        shown, binds = f"{_part(args[0], 1)} in ({', '.join(map(str, args[1:]))}{',' * (len(args) == 2)})", 4
     elif isinstance(pair, tuple) and pair[0] == "^" and not any(isinstance(e, tuple) and e[0] == "^" for e in pair[1:]):
         shown, binds = f"{truth(pair[1], 5)} {'==' if op == 'not' else '!='} {truth(pair[2], 5)}", 4
     elif op == "not":

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
 
 from ...checks import check
 from ...kernels.rnn import Recurrent
@@ -103,7 +103,7 @@ class Network:
         return h
 
     def step(
-        self, h: Float[np.ndarray, "*batch hidden"], x: Int[np.ndarray, "*batch inputs"]
+        self, h: Float[np.ndarray, "*batch hidden"], x: Real[np.ndarray, "*batch inputs"]
     ) -> Float[np.ndarray, "*batch hidden"]:
         """States (…, n) after the symbols x (…, inputs) in the states h (…, n)."""
         return ACTIVATIONS[self.last](self._mlp(self.transition, np.concatenate([h, self.encode(x)], -1)))

@@ -45,7 +45,7 @@ def tidy(program, meaning, task):
         numbers = {first, *(n for name, e in program.steps if variable in {name[5:], *names(e)} for n in _numbers(e))}
         ways = [(1, 0), *((sign, origin) for origin in sorted(numbers) for sign in (1, -1))]
         tried = [(_moved(program, variable, *way, inputs) if way != (1, 0) else program, way) for way in ways]
-        program, (sign, origin) = min(tried, key=lambda pair: pair[0].size)
+        program, (sign, origin) = min(tried, key=lambda pair: (pair[0].size, abs(pair[0].start[variable])))
         if (sign, origin) != (1, 0):
             told = f"{meaning[variable]}"
             meaning[variable] = f"{told}, minus {origin}" if sign == 1 else f"{origin} minus the {told}"
