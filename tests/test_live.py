@@ -289,7 +289,7 @@ def test_scene_trains_and_pauses_by_keyboard(visit, slug, way):
     button.focus()
     assert button.text_content() == "Pause"
     page.keyboard.press("Space")
-    assert button.text_content() == "Train"
+    assert button.text_content() in ("Train", "Play")
     page.wait_for_timeout(600)
     words, picture = scene.locator(".summary").text_content(), scene.locator("canvas").evaluate(PICTURE)
     assert scene.locator(".said").text_content()
@@ -325,7 +325,7 @@ def test_scene_rests_where_motion_is_unwanted_and_fits_a_phone(visit, slug):
     if moves(scene):
         words = scene.locator(".summary").text_content()
         page.wait_for_timeout(500)
-        assert scene.locator("button.main").text_content() == "Train"
+        assert scene.locator("button.main").text_content() in ("Train", "Play")
         assert scene.locator(".summary").text_content() == words
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     sizes = scene.evaluate("e => [...e.querySelectorAll('*')].map(c => parseFloat(getComputedStyle(c).fontSize))")
