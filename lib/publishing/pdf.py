@@ -77,7 +77,7 @@ def print_page(browser, path: Path, out: Path, first: int) -> str:
     page.evaluate(UNFOLD)
     title = page.locator(".bd-article h1").first.evaluate("h => h.firstChild.textContent.trim()")
     page.add_style_tag(content=STYLE + foot(title, first))
-    page.pdf(path=out, prefer_css_page_size=True, outline=True, tagged=True)
+    page.pdf(path=out, prefer_css_page_size=True, tagged=True)
     page.close()
     return title
 
@@ -154,7 +154,7 @@ def book(site: Path, out: Path) -> int:
         writer = PdfWriter()
         writer.append(scratch / "front.pdf", outline_item="Contents")
         for name in names:
-            writer.append(parts[name])
+            writer.append(parts[name], outline_item=titles[name], import_outline=False)
         keep_links(writer, site, first)
         writer.add_metadata({"/Title": "Opening the Black Box", "/Author": "The contributors of Opening the Black Box"})
         out.parent.mkdir(parents=True, exist_ok=True)
