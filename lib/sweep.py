@@ -15,22 +15,30 @@ import itertools
 import json
 import os
 import re
+import shutil
 import sys
 import tempfile
 from contextlib import nullcontext
 from pathlib import Path
 
+from . import interrupt
+
+if __name__ == "__main__":
+    interrupt.ends_all("stopped: what is finished is kept, the same line goes on from there")
+elif __name__ == "__mp_main__":  # a worker
+    interrupt.is_for_the_parent()
+
 import jupytext
 import nbformat
 import papermill
-import yaml
 from dask.distributed import Client, LocalCluster, as_completed
 from tqdm import tqdm
 
+from .checks import check, nearest
+from .files import check_writable, whole
 from .reading import ledger
-from .reading.claims import frame, read
-
-BOOK = Path(__file__).parents[1] / "book"
+from .reading.verdicts import frame, read
+from .scales import BOOK, at_scale
 
 
 def parse_axis(text):
@@ -88,10 +96,7 @@ def load(chapter, scale):
     path = Path(chapter) if chapter.endswith(".md") else BOOK / f"{chapter}.md"
     if not path.exists():
         raise ValueError(f"chapter = {chapter!r}: expected one of {sorted(p.stem for p in BOOK.glob('*.md'))} or a .md file")
-    scales = {p.stem: p for p in (BOOK / "params").glob("*.yaml")}
-    if scale not in {"book", *scales}:
-        raise ValueError(f"--scale {scale!r}: expected one of {sorted({'book', *scales})}")
-    base = {} if scale == "book" else (yaml.safe_load(scales[scale].read_text()) or {}).get(path.stem, {})
+    base = at_scale(scale, path.stem)
     notebook = nbformat.v4.upgrade(jupytext.read(path))
     return notebook, ledger.version(path), base, set(papermill.inspect_notebook(notebook))
 
@@ -109,7 +114,8 @@ def plan(chapter, scale, axes, out):
     names = [name for name, _ in axes]
     for name in names:
         if name not in known or names.count(name) > 1:
-            raise ValueError(f"--grid {name}: expected each once, of the chapter's parameters {sorted(known)}")
+            expected = f"each once, of the chapter's parameters {sorted(known)}, the nearest is {nearest(name, known)}"
+            raise ValueError(f"--grid {name}: expected {expected}")
     runs = {}
     for point in itertools.product(*(values for _, values in axes)):
         chosen = dict(zip(names, point, strict=True))
@@ -138,16 +144,16 @@ def run(notebook, path, parameters):
     """
     if finished(path):
         return None
-    with tempfile.TemporaryDirectory() as folder:
-        draft = Path(folder) / "run.ipynb"
-        try:
-            papermill.execute_notebook(notebook, draft, parameters, progress_bar=False)
-        except papermill.PapermillExecutionError as error:
-            return f"{error.ename}: {error.evalue}"
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".run-") as beside:  # where a move is whole
-            part = Path(beside) / path.name
-            part.write_bytes(draft.read_bytes())
-            os.replace(part, path)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            executed = Path(folder) / "run.ipynb"
+            papermill.execute_notebook(notebook, executed, parameters, progress_bar=False)
+            with whole(path) as draft:
+                shutil.copyfile(executed, draft)
+    except papermill.PapermillExecutionError as error:
+        return f"{error.ename}: {error.evalue}"
+    except OSError as error:  # a full disk, say
+        return str(error)
     return None
 
 
@@ -163,7 +169,8 @@ def save(paths, file):
     parameters = {str(path): dict(nbformat.read(path, 4).metadata.papermill.parameters) for path in paths}
     for name in sorted({name for values in parameters.values() for name in values}):
         table[name] = [str(parameters[path].get(name, "")) for path in table["notebook"]]
-    getattr(table, {".csv": "to_csv", ".parquet": "to_parquet"}[file.suffix])(file, index=False)
+    with whole(file) as draft:
+        getattr(table, {".csv": "to_csv", ".parquet": "to_parquet"}[file.suffix])(draft, index=False)
 
 
 def main(arguments=None):
@@ -186,24 +193,28 @@ def main(arguments=None):
         notebook, runs = plan(options.chapter, options.scale, [parse_axis(text) for text in options.grid], options.out)
         if options.table and options.table.suffix not in (".csv", ".parquet"):
             raise ValueError(f"--table {options.table}: expected a file ending in .csv or .parquet")
-        if options.table and not options.table.absolute().parent.is_dir():
-            raise ValueError(f"--table {options.table}: expected a file in a folder that exists")
+        if options.table:
+            check_writable("--table", options.table.absolute().parent)
         if options.table and options.table.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
             raise ValueError(f"--table {options.table}: expected a .csv file, as pyarrow is not installed")
-        if options.workers < 1:
-            raise ValueError(f"--workers {options.workers}: expected a whole number ≥ 1")
-    except ValueError as error:
+        if options.ledger and (options.scale != "book" or not all(text.startswith("seed=") for text in options.grid)):
+            raise ValueError("--ledger: expected the scale book and no grid but --grid seed=…")
+        if options.scheduler and not re.fullmatch(r"(\w+://)?[^/]+:\d+", options.scheduler):
+            raise ValueError(f"--scheduler {options.scheduler}: expected an address such as tcp://192.168.0.1:8786")
+        check("--workers", options.workers, int, low=1)
+        options.out.mkdir(parents=True, exist_ok=True)
+        check_writable("--out", options.out)
+    except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
 
-    options.out.mkdir(parents=True, exist_ok=True)
     todo = {path: parameters for path, parameters in runs.items() if not finished(path)}
     print(f"{len(runs)} runs, {len(runs) - len(todo)} finished before")
     try:
         failures = _spread(notebook, todo, options) if todo else {}
-    except KeyboardInterrupt:
-        print("stopped: what is finished is kept, the same line goes on from there", file=sys.stderr)
-        return 130
+    except OSError as error:  # there is no such scheduler
+        print(error, file=sys.stderr)
+        return 1
     done = [path for path in runs if path not in failures]
     for path, why in failures.items():
         print(f"failed: {path.name}: {why}", file=sys.stderr)
@@ -211,7 +222,7 @@ def main(arguments=None):
         print(summary(done).to_string())
         if options.table:
             save(done, options.table)
-        if options.ledger:
+        if options.ledger and not failures:
             ledger.write([row for path in done for row in read(path)], datetime.date.today().isoformat())
     return int(bool(failures))
 

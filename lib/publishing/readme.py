@@ -5,8 +5,8 @@ import re
 
 import jupytext
 
-from lib.reading.claims import SIGNS
 from lib.reading.ledger import recorded
+from lib.reading.verdicts import SIGNS
 
 from .bibliography import ROOT, references
 

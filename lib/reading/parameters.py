@@ -1,10 +1,9 @@
 """A chapter's parameters, checked before any work starts."""
 
 import ast
-import difflib
 from typing import get_args, get_origin
 
-from ..checks import check
+from ..checks import check, nearest
 
 SCALES = {"smoke", "book", "paper"}
 DEVICES = {"cpu", "cuda"}
@@ -54,8 +53,8 @@ def parameters(namespace):
 
     for name in _given(namespace.get("In", [])):
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1, 0)
-            raise ValueError(f"{name} = {namespace[name]!r}: expected a parameter of this chapter, the nearest is {near[0]}")
+            near = nearest(name, known)
+            raise ValueError(f"{name} = {namespace[name]!r}: expected a parameter of this chapter, the nearest is {near}")
     for name in known:
         need(name, {"scale": SCALES, "device": DEVICES}.get(name), **({"low": 0} if name == "seed" else {}))
     if namespace.get("device") == "cuda":
