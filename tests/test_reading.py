@@ -349,7 +349,7 @@ def namespace(**changes):
     known = {"scale": "book", "device": "cpu", "seed": 0, "widths": [8], "rate": 0.1}
     types = {"scale": str, "device": str, "seed": int, "widths": list[int], "rate": float}
     cell = "# Parameters\n" + "\n".join(f"{name} = {value!r}" for name, value in changes.items())
-    return {**known, **changes, "__annotations__": types, "In": ["", cell]}
+    return {**known, **changes, "__annotations__": types, "In": ["", "the defaults", cell]}
 
 
 def test_parameters_are_checked_by_their_annotations():
