@@ -1,10 +1,10 @@
 # Opening the Black Box: `make book` builds the site, `make test` runs all tests; each does its own set-up.
-#   make book [SCALE=smoke|book|paper] [NO_MODEL=1] [BUILD=folder]   make test   make lab   make ledger   make sweep
+#   make book [SCALE=smoke|book|paper] [NO_MODEL=1] [BUILD=folder]   make test   make lab   make pdf   make ledger   make readme   make sweep
 #   make bench   make torture [SEED=number]   make lint   make format   make wasm   make clean
 
 SHELL := /bin/bash -eu -o pipefail
 .SECONDEXPANSION:
-.PHONY: book test torture ledger elsewhere lab sweep bench lint format clean notebooks wasm FORCE
+.PHONY: book test torture ledger elsewhere lab readme pdf sweep bench lint format clean notebooks wasm FORCE
 
 PYTHON ?= python3
 SCALE  ?= book
@@ -17,6 +17,7 @@ CORES  := $(shell getconf _NPROCESSORS_ONLN)
 PAPERS   := $(foreach md,$(wildcard book/*.md),$(if $(wildcard lib/papers/$(basename $(notdir $(md)))*),$(basename $(notdir $(md)))))
 CHAPTERS := $(PAPERS)
 PAGES    := $(filter index kernels honesty,$(basename $(notdir $(wildcard book/*.md))))
+TEXTS    := $(filter-out $(CHAPTERS:%=book/%.md) $(PAGES:%=book/%.md),$(wildcard book/*.md))
 JOBS     := $(shell echo $$(( $(CORES) < $(words $(CHAPTERS)) ? $(CORES) : $(words $(CHAPTERS)) )))
 THREADS  := $(shell echo $$(( $(CORES) / $(JOBS) )))
 
@@ -54,10 +55,20 @@ test: $(READY) $(VENDOR)
 torture: $(READY) $(VENDOR)
 	TORTURE=$(or $(SEED),$$RANDOM) python -m pytest tests/torture -s -v
 
-# The chapters open as notebooks: Jupytext's viewer is set in the project's own Jupyter settings.
+# The chapters open as notebooks, with the settings that Binder has too. Root, as in a container, is let in: the server listens to this
+# machine alone and asks for its token. LAB holds further options, such as LAB="--no-browser --port=8890".
 lab: $(READY) $(MODEL)
 	export JUPYTER_CONFIG_DIR="$(CURDIR)/.venv/jupyter"; \
-	jupytext-config set-default-viewer markdown myst && jupyter lab book
+	mkdir -p "$$JUPYTER_CONFIG_DIR" && cp -r binder/labconfig "$$JUPYTER_CONFIG_DIR" && \
+	jupyter lab book $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB)
+
+# The table of chapters in the README, from the ledger.
+readme: $(READY)
+	python -m lib.publishing.readme
+
+# The whole book on paper, printed from the site by Chromium.
+pdf: book
+	python -m lib.publishing.pdf $(HTML) $(BUILD)/opening-the-black-box.pdf
 
 # Records the verdicts of all claims at seeds 0 to 4. It can be stopped at any time; what is finished is not run again.
 ledger: $(READY) $(MODEL)
@@ -137,7 +148,7 @@ $(OUT)/source/%.yaml: FORCE
 $(OUT)/source/%.md: book/%.md
 	@$(draft); cmp -s $< $@ || { cp $< "$$draft"; mv "$$draft" $@; }
 
-SHARED := lib/checks.py lib/files.py $(wildcard lib/kernels/*.py lib/kernels/fused/*.* lib/reading/*.py lib/reading/live/*.*)
+SHARED := lib/checks.py lib/files.py $(wildcard lib/kernels/*.py lib/kernels/fused/*.* lib/reading/*.* lib/reading/live/*.*)
 execute = $(draft); jupytext --quiet --to ipynb --output "$$draft" $< \
 	&& papermill --cwd book --stderr-file /dev/stderr $(if $(CI),--no-progress-bar) $(1) "$$draft" "$$draft" \
 	&& mv "$$draft" $@ || { echo "$* failed" >&2; exit 1; }
@@ -152,10 +163,11 @@ $(PAGES:%=$(OUT)/%.ipynb): $(OUT)/%.ipynb: $(OUT)/source/%.md $(CHAPTERS:%=$(OUT
 # ---- site --------------------------------------------------------------------------------------------------------------
 
 SITE := $(OUT)/site
-$(HTML)/index.html: $(CHAPTERS:%=$(OUT)/%.ipynb) $(PAGES:%=$(OUT)/%.ipynb) _config.yml _toc.yml book/references.bib $(VENDOR) $(wildcard book/_static/*.*)
+$(HTML)/index.html: $(CHAPTERS:%=$(OUT)/%.ipynb) $(PAGES:%=$(OUT)/%.ipynb) $(TEXTS) _config.yml _toc.yml book/references.bib CITATION.cff \
+		$(VENDOR) $(wildcard book/_static/*.* lib/publishing/*.* lib/pages.py)
 	$(call alone,$(OUT)/.site.lock); \
 	mkdir -p $(SITE)/book; \
-	cp -p $(filter %.ipynb,$^) $(SITE)/book; \
+	cp -p $(filter %.ipynb,$^) $(TEXTS) $(SITE)/book; \
 	cp -rp book/references.bib book/_static $(SITE)/book; \
 	cp -p _toc.yml $(SITE); \
 	sed 's/execute_notebooks: force/execute_notebooks: "off"/' _config.yml > $(SITE)/_config.yml; \

@@ -40,7 +40,7 @@ from tqdm import tqdm
 from .checks import check, nearest
 from .files import alone, check_writable, whole
 from .reading import ledger
-from .reading.claims import COLUMNS, read
+from .reading.verdicts import COLUMNS, read
 from .scales import BOOK, at_scale
 
 AHEAD = 1000  # runs that the scheduler knows of at a time: more than any cluster has workers, and little to keep in memory

@@ -1,4 +1,5 @@
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from torch import nn
 from lib.papers import grokking
 from lib.papers.grokking.mappings import effective_number, gauss_rule, jacobian_features, jacobian_lmn
 from lib.papers.grokking.model import first, networks, nonlinearity_penalty
+from lib.papers.grokking.xor import SETTING
 
 
 def tail_and_points(members=2, count=24, outputs=5, width=7, seed=0):
@@ -297,7 +299,20 @@ def test_pattern_distances_pair_by_pair():
                 turned += [(z[4 * (a ^ k) + b] - z[4 * a + b]).square().sum().item()]
                 turned += [(z[4 * a + (b ^ k)] - z[4 * a + b]).square().sum().item()]
     expected = [np.sqrt(np.mean(d) / np.mean(turned)) for d in (unlike, like)]
-    assert grokking.pattern_distances(p, bits=2)[:, 1].tolist() == pytest.approx(expected)
+    assert grokking.pattern_distances(p)[1].tolist() == pytest.approx(expected)
+
+
+def test_the_recorded_run_is_what_the_command_gives():
+    """Its first moments are trained again; they are measured as the record was."""
+    history, curves = grokking.recorded()
+    again = grokking.grok("xor", replace(SETTING, steps=62, at=SETTING.at[:2]))
+    assert again.steps.tolist() == history.steps[:3].tolist()
+    assert history.steps.tolist() == SETTING.at
+    torch.testing.assert_close(again.losses, history.losses[:3], rtol=1e-6, atol=0)
+    torch.testing.assert_close(again.norms, history.norms[:3], rtol=1e-6, atol=0)
+    first = grokking.lmn(grokking.mapping_matrix(again.networks(62, 0))).item()
+    assert curves["LMN"][2, 0].item() == pytest.approx(first, rel=1e-6)
+    assert curves["ρ"][2, 0].tolist() == pytest.approx(grokking.pattern_distances(again.networks(62, 0))[0].tolist())
 
 
 def test_functions_have_the_pieces_slopes_and_norms_they_say():

@@ -15,6 +15,7 @@ ALLOWED = {  # room -> rooms that it may import from, beside itself
     "lib.papers": {"lib.checks", "lib.kernels"},
     "lib.figures": {"lib.checks", "lib.papers", "lib.reading"},
     "lib.sweep": {"lib.checks", "lib.files", "lib.interrupt", "lib.reading", "lib.scales"},
+    "lib.publishing": {"lib.reading"},
     "book": {"lib.checks", "lib.papers", "lib.figures", "lib.reading", "lib.kernels.optimisers"},
 }
 

@@ -33,6 +33,21 @@ def pieces(functions: list[Pieces], matrices: list[Tensor], x: Tensor) -> Figure
     return fig
 
 
+def one_function(f: Pieces, L: Tensor, x: Tensor) -> Figure:
+    """Three outputs of the first of the functions f at the points x (N,), its L (N, N) and the shares of L's eigenvalues."""
+    fig, (left, middle, right) = figure(1, 3, height=2.8)
+    count = f.slopes.shape[1]
+    left.plot(x, f(x[None, :, None].expand(len(f.slopes), -1, -1))[0, :, :3])
+    for k in range(1, count):
+        left.axvline(k / count, color=GREY, lw=0.7, ls=":")
+    left.set(title=f"{count} linear map{'s' * (count > 1)}", xlabel="input x", ylabel="outputs")
+    _matrix(middle, L, "L")
+    size = torch.linalg.eigvalsh(L).abs().sort(descending=True).values
+    right.bar(range(1, 21), size[:20] / size.sum(), color=BLUE)
+    right.set(title=f"LMN = {float(grokking.lmn(L)):.1f}", xlabel="eigenvalue", ylabel="share q", ylim=(0, 1.02))
+    return fig
+
+
 def counted(counts: list[int], numbers: Tensor, lengths: Tensor) -> Figure:
     """LMN against the number of pieces, and against the length of the compressed function; both (counts, maps)."""
     fig, (left, right) = figure(1, 2, height=2.9)
@@ -109,15 +124,6 @@ def against_loss(runs: dict[str, tuple[History, Curves]]) -> Figure:
     return fig
 
 
-def three_times(matrices: dict[str, Tensor]) -> Figure:
-    """Matrices L (N, N) by the name of the moment."""
-    fig, axes = figure(1, len(matrices), height=2.7)
-    for ax, (name, L) in zip(axes, matrices.items(), strict=True):
-        image = _matrix(ax, L, name, 0.5)
-    fig.colorbar(image, ax=axes, label="L", shrink=0.8)
-    return fig
-
-
 def layers(steps: list[int], numbers: dict[str, Tensor]) -> Figure:
     """LMN from several layers on, each (times, members): mean and range."""
     fig, ax = figure(height=2.8)
@@ -129,18 +135,17 @@ def layers(steps: list[int], numbers: dict[str, Tensor]) -> Figure:
     return fig
 
 
-def exclusive_or(history: History, curves: Curves, distances: Tensor) -> Figure:
-    """LMN and norm over time, and the distances (T, 2, S) between patterns with the same answer; a colour a network."""
-    fig, (left, middle, right) = figure(1, 3, height=2.9)
+def exclusive_or(history: History, curves: Curves) -> Figure:
+    """LMN and norm over time, and the distances ρ (T, S, 2) between patterns with the same answer; a colour a network."""
+    fig, axes = figure(1, 3, height=2.9)
+    titles = ("LMN", "norm", "ρ: (0,1) solid, (0,0) dashed")
     for m in range(history.norms.shape[1]):
-        color = PALETTE[m % 6]
-        left.plot(history.steps, curves["LMN"][:, m], color=color)
-        middle.plot(history.steps, curves["norm"][:, m], color=color)
-        for k, style in enumerate(("-", "--")):
-            right.plot(history.steps, distances[:, k, m], color=color, ls=style)
-    left.set(xlabel="updates", ylim=(0, None), title="LMN")
-    middle.set(xlabel="updates", ylim=(0, None), title="norm")
-    right.set(xlabel="updates", ylim=(0, None), title="ρ: (0,1) solid, (0,0) dashed")
+        for ax, name in zip(axes, ("LMN", "norm", "ρ"), strict=True):
+            for line, style in zip(curves[name][:, m].reshape(len(history.steps), -1).T, ("-", "--"), strict=False):
+                ax.plot(history.steps, line, color=PALETTE[m % 6], ls=style)
+        axes[0].axvline(history.generalised[m], color=PALETTE[m % 6], lw=0.7, ls=":")
+    for ax, title in zip(axes, titles, strict=True):
+        ax.set(xlabel="updates", ylim=(0, None), title=title)
     return fig
 
 

@@ -11,13 +11,13 @@ The heavier a task, the more neurons it can afford: how many, and what loss they
 import functools
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Real
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 from scipy.special import expit
@@ -103,12 +103,12 @@ REFIT = (0.3478, 0.0154)
 # ---- theory ------------------------------------------------------------------------------------------------------------
 
 
-def law(neurons):
+def law(neurons: float | Real[np.ndarray, "*shape"]) -> float | Float[np.ndarray, "*shape"]:
     """Loss of y = x² on [-1, 1] with the best division of cost between w and v: KAPPA (4/N)^(4/3). No free parameter."""
     return KAPPA * (4 / neurons) ** (4 / 3)
 
 
-def pair_error(w, x):
+def pair_error(w: float | Float[Tensor, ""], x: Float[Tensor, " points"]) -> Float[Tensor, " points"]:
     """f(x) - x² on [-1, 1] of mirror pairs of small weight w, whatever their number: -(w²/12) (8/35) P4(x)."""
     return -(w**2) / 12 * 8 / 35 * quartic(x)
 
@@ -144,7 +144,7 @@ def pair_network(weight: float, pairs: int, *, biased: bool = False) -> tuple[fl
     return abs(best.x[0]), mse(*best.x), LAMBDA * best.fun
 
 
-def staircase(weights) -> tuple[tuple[int, ...], tuple[float, ...], tuple[float, ...]]:
+def staircase(weights: Iterable[float]) -> tuple[tuple[int, ...], tuple[float, ...], tuple[float, ...]]:
     """Neurons, mean squared error and J of the best number of unbiased mirror pairs at ascending task `weights`."""
     pairs, steps = 1, []
     for weight in weights:

@@ -18,11 +18,15 @@ LEDGER = ROOT / "book/ledger.json"
 
 
 def version(page: Path) -> str:
-    """Eight hexadecimal digits that change with what a page (path) computes: its cells, module, the kernels, the rules."""
+    """Eight hexadecimal digits that change with what a page (path) computes: its cells, module, the kernels, the rules.
+
+    Cells tagged `live` hold a scene that trains in the reader's browser: no claim depends on them.
+    """
     import jupytext
 
     chapter, cells = page.stem, jupytext.read(page).cells
-    digest = hashlib.sha256("\0".join(cell.source for cell in cells if cell.cell_type == "code").encode())
+    cells = [cell for cell in cells if cell.cell_type == "code" and "live" not in cell.metadata.get("tags", [])]
+    digest = hashlib.sha256("\0".join(cell.source for cell in cells).encode())
     files = [
         *ROOT.glob(f"lib/papers/{chapter}.py"),
         *ROOT.glob(f"lib/papers/{chapter}/**/*"),
@@ -56,7 +60,7 @@ def write(rows: list[dict], date: str) -> None:
     """Record the verdicts of `rows`, claims of book-scale notebooks with their seeds: their chapters are put in anew.
 
     Args:
-        rows: claims, as `claims.read` gives them.
+        rows: claims, as `verdicts.read` gives them.
         date: of today, as text.
     """
     import fcntl  # not on Windows

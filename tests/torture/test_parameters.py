@@ -10,7 +10,7 @@ import papermill
 import pytest
 from conftest import CHAPTERS, FULL, ROOT, TORTURE
 
-from lib.reading.claims import read
+from lib.reading.verdicts import read
 from lib.scales import at_scale
 
 SETS = 20 if FULL else 3  # of each chapter

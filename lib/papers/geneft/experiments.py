@@ -33,14 +33,13 @@ def powers(logs):
     return 10 ** torch.tensor(logs, dtype=torch.float64)
 
 
-def at_ratios(log_ratios, setting, budget, *, speed=1.0, spread=0.5, stop=None):
+def at_ratios(log_ratios, setting, steps, *, spread=0.5, stop=None):
     """Networks under plain gradient descent that see half of "equal modulo 3", at several ratios of the rates.
 
     Args:
         log_ratios: log10 of decoder rate over encoder rate.
         setting: a `Setting`.
-        budget: decoder rate times updates.
-        speed: decoder rate.
+        steps: updates at decoder rate 1.
         spread: standard deviation of the points at the start.
         stop: see `train_graph_autoencoder`.
 
@@ -49,10 +48,9 @@ def at_ratios(log_ratios, setting, budget, *, speed=1.0, spread=0.5, stop=None):
     """
     ratio, which = columns(log_ratios, setting.seeds)
     fresh = students([MOD3] * len(ratio), [0.5] * len(ratio), which, widths=20, spread=spread, device=setting.device)
-    steps = max(40, round(budget / speed))
     run = train_graph_autoencoder(
-        fresh, speed / powers(ratio), speed, steps, optimiser=SGD, every=steps // 40, stop=stop,
-        progress=setting.progress(f"decoder rate {speed}, spread {spread}"),
+        fresh, 1 / powers(ratio), 1.0, steps, optimiser=SGD, every=max(1, steps // 40), stop=stop,
+        progress=setting.progress(f"spread {spread}"),
     )  # fmt: skip
     return fresh, run
 

@@ -1,4 +1,4 @@
-"""What is measured on trained networks: phases, clusters, and the matrix that gradient flow conserves."""
+"""What is measured on trained networks: phases, pairs that met, and the matrix that gradient flow conserves."""
 
 import torch
 
@@ -20,21 +20,10 @@ def phases(training, level=0.9, delay=1000):
     return torch.where(~ever[0], 3, torch.where(~ever[1], 2, late.long()))
 
 
-def distances(points):
-    """Distances between all points of each member, (members, n, n), from (members, n, d)."""
-    return torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist")
-
-
-def clustering(problem):
-    """Mean distance within a class over that between classes, (members,); the labels must be "same class"."""
-    gap, other = distances(problem.points), ~torch.eye(problem.tokens, dtype=torch.bool, device=problem.theta.device)
-    within, between = problem.labels & other, ~problem.labels
-    return (gap * within).sum((1, 2)) / within.sum((1, 2)) / ((gap * between).sum((1, 2)) / between.sum((1, 2)))
-
-
 def collided(problem):
     """Share of the pairs of one class that have met, (members,): nearer than a quarter of the mean gap between classes."""
-    gap, other = distances(problem.points), ~torch.eye(problem.tokens, dtype=torch.bool, device=problem.theta.device)
+    gap = torch.cdist(problem.points, problem.points, compute_mode="donot_use_mm_for_euclid_dist")
+    other = ~torch.eye(problem.tokens, dtype=torch.bool, device=problem.theta.device)
     within, between = problem.labels & other, ~problem.labels
     unit = (gap * between).sum((1, 2)) / between.sum((1, 2))
     return ((gap < unit[:, None, None] / 4) & within).sum((1, 2)) / within.sum((1, 2))

@@ -70,11 +70,6 @@ def conserved(A, r, decoder_rate, encoder_rate):
     return A.mT @ A / decoder_rate - 2 * r[:, :, None] * r[:, None] / encoder_rate
 
 
-def final_distance(Q, encoder_rate):
-    """|r| in the end, (M,): sqrt(-eta_x/2 λ) for Q's negative eigenvalue λ, 0 without one (the chapter's derivation)."""
-    return (encoder_rate / 2 * -torch.linalg.eigvalsh(Q)[:, 0]).clamp(min=0).sqrt()
-
-
 def draw_repons(draws, dim, outputs, seed, decoder_scale=1.0, repon_scale=1.0):
     """A (draws, outputs, dim) and r (draws, dim), Gaussian with the given standard deviations, float64."""
     generator = torch.Generator().manual_seed(seed)

@@ -1,7 +1,6 @@
 """What there is to learn: four relations, the bits they hold, and the share of pairs that should be enough."""
 
 import math
-from itertools import permutations
 
 import numpy as np
 import torch
@@ -60,20 +59,9 @@ def description_length(name, entities=30):
     return exact, -n * sum(p * math.log2(p) for p in shares)
 
 
-def automorphisms(table):
-    """Number of relabellings that leave `table` (n, n) as it is, by trying all n!; for n up to about 7."""
-    table = np.asarray(table)
-    return sum(np.array_equal(table, table[np.ix_(p, p)]) for p in permutations(range(len(table))))
-
-
 def balls_in_buckets(samples, bits):
     """Share of `bits` buckets that hold a ball after `samples` random throws: 1 - (1 - 1/b)^m (paper, Eq. 3)."""
     return 1 - (1 - 1 / bits) ** np.asarray(samples)
-
-
-def critical_fraction(bits, entities=30, level=0.9):
-    """Fraction of all n² pairs at which `level` of the buckets are full (paper, Eq. 4)."""
-    return math.log(1 - level) / (entities**2 * math.log(1 - 1 / bits))
 
 
 def bound(name, fraction, entities=30):

@@ -1,6 +1,7 @@
 """Liu, Zhong and Tegmark, "Grokking as Compression: A Nonlinear Complexity Perspective" (arXiv:2310.05918).
 
-`mappings` measures how many linear maps a network is; `model` trains the networks that grok and applies the measures.
+`mappings` measures how many linear maps a network is; `model` trains the networks that grok and applies the measures; `xor`
+reads the record of the paper's own run on exclusive or.
 """
 
 from .mappings import Pieces, linearity, linearity_plain, lmn, matrix, nonlinearity
@@ -13,15 +14,14 @@ from .model import (
     grok,
     mapping_matrix,
     measures,
-    pattern_distances,
     phase,
     points,
     split,
     straight_answers,
     subset,
     tail,
-    turning_points,
 )
+from .xor import pattern_distances, recorded, turning_points
 
 __all__ = [
     "SHARE",
@@ -41,6 +41,7 @@ __all__ = [
     "pattern_distances",
     "phase",
     "points",
+    "recorded",
     "split",
     "straight_answers",
     "subset",

@@ -316,34 +316,6 @@ def phase(history: History) -> Bool[Tensor, "records members"]:
     return (start >= 0) & (steps >= start) & (steps <= torch.where(end < 0, steps.max(), end))
 
 
-def turning_points(history: History, values: Float[Tensor, "records members"]) -> tuple[Int[Tensor, " members"], ...]:
-    """Records of the lowest of `values` (T, S) after each member has generalised, and of the highest after that."""
-    steps = history.steps[:, None]
-    low = values.where(steps >= history.generalised, torch.inf).argmin(0)
-    return low, values.where(steps >= history.steps[low], -torch.inf).argmax(0)
-
-
-@torch.no_grad()
-def pattern_distances(p: dict, bits: int = 5) -> Float[Tensor, "2 members"]:
-    """How far apart a network for exclusive or holds bit patterns that have the same answer: two ratios, (2, S).
-
-    Turning bit k of both operands around swaps (0,1) with (1,0), or (0,0) with (1,1), and keeps the answer. The ratios are
-    root mean square distances at what enters the second hidden layer, over those of inputs with one operand's bit turned
-    around, which changes the answer: first for (0,1) and (1,0), then for (0,0) and (1,1).
-    """
-    z = points(p, 1).double()
-    a, b = torch.arange(4**bits) // 2**bits, torch.arange(4**bits) % 2**bits
-    unlike, like, turned = [], [], []
-    for k in range(bits):
-        both, one = (a ^ 1 << k) * 2**bits + (b ^ 1 << k), ((a ^ 1 << k) * 2**bits + b, a * 2**bits + (b ^ 1 << k))
-        differ = (a ^ b) >> k & 1 == 1
-        distance = (z[:, both] - z).square().sum(2)
-        unlike.append(distance[:, differ]), like.append(distance[:, ~differ])
-        turned += [(z[:, other] - z).square().sum(2) for other in one]
-    scale = torch.cat(turned, 1).mean(1)
-    return torch.stack([(torch.cat(d, 1).mean(1) / scale).sqrt() for d in (unlike, like)])
-
-
 @torch.no_grad()
 def straight_answers(
     p: dict, task: str, inputs: Int[Tensor, "members points"], modulus: int = 31
