@@ -360,7 +360,7 @@ def test_a_link_holds_the_settings(visit):
 
 
 def test_what_a_scene_refuses_is_taken_back(visit):
-    page, scene = visit(page_of("mips"), reduced_motion="reduce")
+    _, scene = visit(page_of("mips"), reduced_motion="reduce")
     field = scene.get_by_label("Your rule")
     before = field.input_value()
     scene.get_by_label("Rule", exact=True).select_option("the one typed below")
