@@ -17,7 +17,7 @@
 //   step(state, milliseconds, tools) -> true when done: instead of `problem`, for what is not training; raises state.step
 //   every, permute(theta, step, first, settings, tools) -> order, or nothing: after so many updates, in the workers, parameters may
 //              change places, number k coming from order[k]; `first` is the number of the first member in theta
-//   begin(settings, tools) -> state.memory: whatever drawing needs and training does not change
+//   begin(settings, tools) -> state.memory, at every restart: whatever drawing needs and training does not change
 //   measure(state, tools) -> {name: number}: what the history keeps, beside step and losses, at every picture
 //   height(width) -> height of the picture;  draw(view, state, tools): view is a `View` of plot.js
 //   summary(state) -> one sentence that says what is seen: under the picture, and spoken every few seconds
@@ -207,8 +207,6 @@ class Live {
     this.state.settings = { ...this.settings };
     if (this.trains && name != "speed") {
       this.state.problem = SCENE.problem(this.state.settings, this.tools);
-      this.state.memory = SCENE.begin?.(this.state.settings, this.tools) ?? this.state.memory;
-      this.unmeasured = true;
       this.send({ tune: true });
     }
     this.show();
