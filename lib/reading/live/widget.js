@@ -207,6 +207,7 @@ class Live {
     this.state.settings = { ...this.settings };
     if (this.trains && name != "speed") {
       this.state.problem = SCENE.problem(this.state.settings, this.tools);
+      this.unmeasured = true;
       this.send({ tune: true });
     }
     this.show();
