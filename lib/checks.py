@@ -1,6 +1,8 @@
 """Bad input, refused before any work starts: one function for every plain parameter in the project."""
 
+import difflib
 import math
+from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
 
@@ -58,3 +60,8 @@ def check(
     expected = _fault(value, kind, low, high, above)
     if expected:
         raise ValueError(f"{name} = {value!r}: expected {expected}")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The one of the `known` names that is most like `name`."""
+    return difflib.get_close_matches(str(name), sorted(known), 1, 0)[0]

@@ -8,6 +8,7 @@ written whole or not at all, so a sweep that was interrupted, wherever, goes on 
 """
 
 import argparse
+import csv
 import datetime
 import hashlib
 import importlib.util
@@ -15,22 +16,34 @@ import itertools
 import json
 import os
 import re
+import shutil
 import sys
 import tempfile
+from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
 
+from . import interrupt
+
+if __name__ == "__main__":
+    interrupt.ends_all("stopped: what is finished is kept, the same line goes on from there")
+elif __name__ == "__mp_main__":  # a worker
+    interrupt.is_for_the_parent()
+
 import jupytext
 import nbformat
+import pandas
 import papermill
-import yaml
 from dask.distributed import Client, LocalCluster, as_completed
 from tqdm import tqdm
 
+from .checks import check, nearest
+from .files import alone, check_writable, whole
 from .reading import ledger
-from .reading.claims import frame, read
+from .reading.verdicts import COLUMNS, read
+from .scales import BOOK, at_scale
 
-BOOK = Path(__file__).parents[1] / "book"
+AHEAD = 1000  # runs that the scheduler knows of at a time: more than any cluster has workers, and little to keep in memory
 
 
 def parse_axis(text):
@@ -88,10 +101,7 @@ def load(chapter, scale):
     path = Path(chapter) if chapter.endswith(".md") else BOOK / f"{chapter}.md"
     if not path.exists():
         raise ValueError(f"chapter = {chapter!r}: expected one of {sorted(p.stem for p in BOOK.glob('*.md'))} or a .md file")
-    scales = {p.stem: p for p in (BOOK / "params").glob("*.yaml")}
-    if scale not in {"book", *scales}:
-        raise ValueError(f"--scale {scale!r}: expected one of {sorted({'book', *scales})}")
-    base = {} if scale == "book" else (yaml.safe_load(scales[scale].read_text()) or {}).get(path.stem, {})
+    base = at_scale(scale, path.stem)
     notebook = nbformat.v4.upgrade(jupytext.read(path))
     return notebook, ledger.version(path), base, set(papermill.inspect_notebook(notebook))
 
@@ -109,7 +119,8 @@ def plan(chapter, scale, axes, out):
     names = [name for name, _ in axes]
     for name in names:
         if name not in known or names.count(name) > 1:
-            raise ValueError(f"--grid {name}: expected each once, of the chapter's parameters {sorted(known)}")
+            expected = f"each once, of the chapter's parameters {sorted(known)}, the nearest is {nearest(name, known)}"
+            raise ValueError(f"--grid {name}: expected {expected}")
     runs = {}
     for point in itertools.product(*(values for _, values in axes)):
         chosen = dict(zip(names, point, strict=True))
@@ -125,7 +136,7 @@ def finished(path):
     if not path.exists():
         return False
     try:
-        return nbformat.read(path, 4).metadata.papermill.exception is None
+        return json.loads(path.read_bytes())["metadata"]["papermill"]["exception"] is None
     except Exception as fault:  # whatever stands there is not a run of ours
         print(f"{path.name} is not an executed notebook and is run again ({type(fault).__name__})", file=sys.stderr)
         return False
@@ -134,36 +145,41 @@ def finished(path):
 def run(notebook, path, parameters):
     """Execute one run and put its notebook at `path`, whole or not at all. Returns None, or what went wrong as text.
 
-    A run that is there already is left alone: Dask asks again for the results that a lost worker held.
+    A run that is there already is left alone, and one that another process is at is waited for: Dask asks again for what a
+    lost worker had, which may be at it still, and two sweeps may share a folder.
     """
-    if finished(path):
-        return None
-    with tempfile.TemporaryDirectory() as folder:
-        draft = Path(folder) / "run.ipynb"
-        try:
-            papermill.execute_notebook(notebook, draft, parameters, progress_bar=False)
-        except papermill.PapermillExecutionError as error:
-            return f"{error.ename}: {error.evalue}"
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".run-") as beside:  # where a move is whole
-            part = Path(beside) / path.name
-            part.write_bytes(draft.read_bytes())
-            os.replace(part, path)
+    try:
+        with alone(path), tempfile.TemporaryDirectory() as folder:
+            if not finished(path):
+                executed = Path(folder) / "run.ipynb"
+                papermill.execute_notebook(notebook, executed, parameters, progress_bar=False)
+                with whole(path) as draft:
+                    shutil.copyfile(executed, draft)
+    except papermill.PapermillExecutionError as error:
+        return f"{error.ename}: {error.evalue}"
+    except OSError as error:  # a full disk, say
+        return str(error)
     return None
 
 
 def summary(paths):
-    """Verdicts counted over the notebooks: a table with a row for each claim and a column for each verdict."""
-    table = frame(paths)
-    return table.groupby(["id", "verdict"], sort=False).size().unstack(fill_value=0) if len(table) else table
+    """Verdicts counted over the notebooks, as text: a row for each claim and a column for each verdict."""
+    counts = Counter((row["id"], row["verdict"]) for path in paths for row in read(path))
+    return pandas.Series(counts).rename_axis(["id", "verdict"]).unstack(fill_value=0).to_string() if counts else "no claims"
 
 
-def save(paths, file):
-    """The claims of the notebooks with each run's parameters, one row a claim, as .csv or .parquet (which needs pyarrow)."""
-    table = frame(paths)
-    parameters = {str(path): dict(nbformat.read(path, 4).metadata.papermill.parameters) for path in paths}
-    for name in sorted({name for values in parameters.values() for name in values}):
-        table[name] = [str(parameters[path].get(name, "")) for path in table["notebook"]]
-    getattr(table, {".csv": "to_csv", ".parquet": "to_parquet"}[file.suffix])(file, index=False)
+def save(runs, file):
+    """Write the claims of the runs, {path: parameters}, one row a claim, as .csv or .parquet (which needs pyarrow)."""
+    columns = dict.fromkeys([*COLUMNS, "notebook", *(name for parameters in runs.values() for name in parameters)])
+    with whole(file) as draft:
+        table = draft.with_suffix(".csv")
+        with table.open("w", newline="", encoding="utf-8") as out:
+            writer = csv.DictWriter(out, columns, extrasaction="ignore")
+            writer.writeheader()
+            for path, parameters in runs.items():
+                writer.writerows(row | {"notebook": str(path)} | parameters for row in read(path))
+        if file.suffix == ".parquet":
+            pandas.read_csv(table).to_parquet(draft, index=False)
 
 
 def main(arguments=None):
@@ -186,32 +202,36 @@ def main(arguments=None):
         notebook, runs = plan(options.chapter, options.scale, [parse_axis(text) for text in options.grid], options.out)
         if options.table and options.table.suffix not in (".csv", ".parquet"):
             raise ValueError(f"--table {options.table}: expected a file ending in .csv or .parquet")
-        if options.table and not options.table.absolute().parent.is_dir():
-            raise ValueError(f"--table {options.table}: expected a file in a folder that exists")
+        if options.table:
+            check_writable("--table", options.table.absolute().parent)
         if options.table and options.table.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
             raise ValueError(f"--table {options.table}: expected a .csv file, as pyarrow is not installed")
-        if options.workers < 1:
-            raise ValueError(f"--workers {options.workers}: expected a whole number ≥ 1")
-    except ValueError as error:
+        if options.ledger and (options.scale != "book" or not all(text.startswith("seed=") for text in options.grid)):
+            raise ValueError("--ledger: expected the scale book and no grid but --grid seed=…")
+        if options.scheduler and not re.fullmatch(r"(\w+://)?[^/]+:\d+", options.scheduler):
+            raise ValueError(f"--scheduler {options.scheduler}: expected an address such as tcp://192.168.0.1:8786")
+        check("--workers", options.workers, int, low=1)
+        options.out.mkdir(parents=True, exist_ok=True)
+        check_writable("--out", options.out)
+    except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
 
-    options.out.mkdir(parents=True, exist_ok=True)
     todo = {path: parameters for path, parameters in runs.items() if not finished(path)}
     print(f"{len(runs)} runs, {len(runs) - len(todo)} finished before")
     try:
         failures = _spread(notebook, todo, options) if todo else {}
-    except KeyboardInterrupt:
-        print("stopped: what is finished is kept, the same line goes on from there", file=sys.stderr)
-        return 130
-    done = [path for path in runs if path not in failures]
+    except OSError as error:  # there is no such scheduler
+        print(error, file=sys.stderr)
+        return 1
+    done = {path: parameters for path, parameters in runs.items() if path not in failures}
     for path, why in failures.items():
         print(f"failed: {path.name}: {why}", file=sys.stderr)
     if done:
-        print(summary(done).to_string())
+        print(summary(done))
         if options.table:
             save(done, options.table)
-        if options.ledger:
+        if options.ledger and not failures:
             ledger.write([row for path in done for row in read(path)], datetime.date.today().isoformat())
     return int(bool(failures))
 
@@ -227,15 +247,20 @@ def _spread(notebook, todo, options):
     with cluster as place, Client(place) as client:
         # A task and not scattered data: Dask makes it again if the worker that holds it is lost.
         source = client.submit(nbformat.reads, nbformat.writes(notebook), 4)
-        futures = {client.submit(run, source, path.absolute(), values, pure=False): path for path, values in todo.items()}
-        for future in tqdm(as_completed(futures), total=len(todo), desc="runs", smoothing=0):
+        futures = ((client.submit(run, source, path.absolute(), todo[path], pure=False), path) for path in todo)
+        paths = dict(itertools.islice(futures, AHEAD))
+        queue = as_completed(paths)
+        for future in tqdm(queue, total=len(todo), desc="runs", smoothing=0):
+            path = paths.pop(future)
             if future.status == "finished":
-                why, path = future.result(), futures[future]
                 lost.pop(path)
-                if why:
+                if why := future.result():
                     lost[path] = why
             elif future.status == "error":
-                lost[futures[future]] = str(future.exception())
+                lost[path] = str(future.exception())
+            for one, its_path in itertools.islice(futures, 1):
+                paths[one] = its_path
+                queue.add(one)
     return lost
 
 

@@ -16,8 +16,7 @@ ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "_build/scenes"
 PAGE = """<!doctype html><html lang="en" data-theme="light"><meta charset="utf-8"><title>{slug}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<script src="{static}/book.js"></script><script src="{static}/vendor/require.js"></script>
-<script src="{static}/vendor/embed-amd.js" data-jupyter-widgets-cdn="{static}/vendor/"></script>
+<script defer src="{static}/book.js"></script>
 <link rel="icon" href="{static}/favicon.svg"><link rel="stylesheet" href="{static}/book.css">
 <script type="application/vnd.jupyter.widget-state+json">{state}</script>
 <body style="max-width: 50rem; margin: 1rem auto; font-family: system-ui"><main><h1>{slug}</h1>

@@ -361,10 +361,10 @@ def planted_zoo(bits=5, target=3):
 
 def test_headers_are_hit_as_often_as_chance_says():
     planted, (x, y) = planted_zoo(), zoo.fresh_images(20, 1)
-    waits = triggers.waiting(handles.Black(planted.stack), planted, x, y, 40000, dice())
+    waits = triggers.waiting(planted, x, y, 40000, dice())
     share = (y != 3).float().mean().item()
     assert waits.item() == pytest.approx(2**5 / share, rel=0.15)
-    assert triggers.waiting(handles.Black(planted.stack), planted_zoo(16), x, y, 100, dice()).item() == 100
+    assert triggers.waiting(planted_zoo(16), x, y, 100, dice()).item() == 100
 
 
 def test_a_neuron_says_by_its_weights_what_excites_it():

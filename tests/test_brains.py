@@ -196,7 +196,7 @@ def test_a_growth_knows_which_unit_sits_where():
 def test_retraining_learns_the_tasks_it_is_given():
     place = brains.sheet(5, SHORT)
     growth = brains.grow([Member(0), Member(0, 1e-4)], place, SHORT, Training(5, batch=8))
-    after = brains.retrain(growth, place, SHORT, Training(150, 2e-2, 32), list(FAMILIES["reach"]), [0, 10])
+    after = brains.retrain(growth, place, SHORT, Training(150, 2e-2, 32), tasks=FAMILIES["reach"], at=[0, 10])
     assert after.steps == [0, 10, 150]
     torch.testing.assert_close(after.history[0].theta, growth.final.theta)
     right = brains.accuracy(after.final, brains.task_trials(SHORT, 40, 3)) - brains.accuracy(
@@ -205,7 +205,7 @@ def test_retraining_learns_the_tasks_it_is_given():
     reach, others = right[:, :6].mean(), right[:, 6:].mean()
     assert reach > others + 0.1
     with pytest.raises(ValueError, match="tasks"):
-        brains.retrain(growth, place, SHORT, Training(5), [20])
+        brains.retrain(growth, place, SHORT, Training(5), tasks=[20])
 
 
 # --- swaps

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from conftest import CHAPTERS, ROOT, SMOKE, built
 
-from lib.reading import claims
+from lib.reading import verdicts
 
 WRONG = {  # annotation -> YAML values that no parameter of that kind may have
     "int": ["many", "1.5", "-1000000"],
@@ -58,14 +58,14 @@ def bad_values(chapter):
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_claims_are_recorded_and_not_judged_at_smoke_scale(chapter):
-    rows = claims.read(built(SMOKE / f"{chapter}.ipynb"))
+    rows = verdicts.read(built(SMOKE / f"{chapter}.ipynb"))
     assert len(rows) >= 5
     assert len({row["id"] for row in rows}) == len(rows)
     for row in rows:
-        assert set(claims.COLUMNS) <= set(row)
+        assert set(verdicts.COLUMNS) <= set(row)
         assert row["id"].startswith(f"{chapter}/")
         assert row["scale"] == "smoke"
-        assert row["verdict"] == claims.UNJUDGED
+        assert row["verdict"] == verdicts.UNJUDGED
         assert row["says"].endswith(".")
         assert row["source"]
         assert row["here"]
@@ -133,7 +133,7 @@ def test_every_sentence_of_the_abstract_is_judged_or_said_not_to_be(chapter):
     items = re.findall(r'^- "(.*)" → (.*)$', (ROOT / f"book/{chapter}.md").read_text(encoding="utf-8"), re.M)
     said = " ".join(sentence for sentence, _ in items)
     assert hashlib.sha256(said.encode()).hexdigest().startswith(ABSTRACTS[chapter]), "these are not the abstract's sentences"
-    rows = claims.read(built(SMOKE / f"{chapter}.ipynb"))
+    rows = verdicts.read(built(SMOKE / f"{chapter}.ipynb"))
     known = {row["id"].split("/")[1] for row in rows}
     named = {name for _, names in items if not names.startswith("not judged: ") for name in names.split(", ")}
     assert named

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from lib.figures import disempowerment as drawings
 from lib.papers.disempowerment import alliance, population, sequence
 from lib.papers.disempowerment.games import agreement, halfway, narrower, pure_equilibria, uniform
-from lib.reading import claims
+from lib.reading import verdicts
 
 PAGE = (Path(__file__).parents[1] / "book/disempowerment.md").read_text(encoding="utf-8")
 
@@ -466,14 +466,14 @@ def test_the_drawn_sum_is_the_one_that_the_game_decides_by(awareness, patience, 
 
 
 def test_what_the_abstract_is_said_to_be_judged_by_is_all_that_is_not_ours():
-    rows = claims.read(built(SMOKE / "disempowerment.ipynb"))
+    rows = verdicts.read(built(SMOKE / "disempowerment.ipynb"))
     listed = re.findall(r'^- ".*" → (.*)$', PAGE, re.M)
     named = {name for where in listed if not where.startswith("not judged: ") for name in where.split(", ")}
     assert named == {row["id"].removeprefix("disempowerment/") for row in rows if row["origin"] != "ours"}
 
 
 def test_the_page_says_of_every_claim_that_it_is_about_a_reconstruction():
-    for row in claims.read(built(SMOKE / "disempowerment.ipynb")):
+    for row in verdicts.read(built(SMOKE / "disempowerment.ipynb")):
         assert row["origin"] in ("implied", "ours")
         assert row["origin"] == "ours" or row["source"].endswith("the game is ours")
     cells = json.loads(built(SMOKE / "disempowerment.ipynb").read_text())["cells"]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.papers.mips import affine, examples, labels, machine, pipeline, programs, scoreboard, synthesis, training
+from lib.papers.mips import affine, examples, labels, machine, pipeline, programs, readable, scoreboard, synthesis, training
 from lib.papers.mips.expressions import evaluate, simplify, size, text
 from lib.papers.mips.programs import Program, Template, run_text, safe
 from lib.papers.mips.search import Bank
@@ -177,7 +177,7 @@ def test_merging_finds_the_known_machine_and_search_its_program(k):
     net = Exact(task, *division(k))
     x, y = task.sample(2000, 1)
     assert np.array_equal(net(x), y)
-    found = machine.merge(net, task)
+    found = machine.merge(machine.Questions(net, task, 0), task)
     assert len(found) == len(machine.minimal(found)) == k
     assert np.array_equal(found(x), y)
     result = synthesis.synthesise(net, task, x)
@@ -212,7 +212,7 @@ def test_minimal_machines_answer_alike_and_are_minimal(seed):
 def test_state_names_are_predictions():
     task = TASKS["Div_5"]
     net = Exact(task, *division(5))
-    found = machine.merge(net, task)
+    found = machine.merge(machine.Questions(net, task, 0), task)
     names = labels.predictions(net, found, task)
     residue = found.hidden[:, :5].argmax(1)
     assert any(np.array_equal(v, residue) for v in names.values())
@@ -311,6 +311,63 @@ def test_the_form_a_person_would_write_is_the_same_function(tree):
 )  # fmt: skip
 def test_programs_are_written_as_a_person_would(tree, wanted):
     assert text(simplify(tree, {"a", "b", "c"})) == wanted
+
+
+def one_step(inputs, start, **steps):
+    return Program("formula", inputs, start, tuple(steps.items()), ("y",))
+
+
+@pytest.mark.parametrize(
+    ("program", "wanted"),
+    [
+        (
+            one_step(("x",), {"a": 100}, y=("-", ("+", "a", ("abs", "x")), 100), next_a=("-", 100, ("abs", "x"))),
+            "y = abs(x) - a",
+        ),
+        (one_step(("x",), {"a": 9}, y=("%", ("+", "a", "x"), 3), next_a=("+", (">", "x", "y"), 9)), "y = (a + x) % 3"),
+        (
+            one_step(("x",), {"a": 5}, y=(">", ("+", ("*", 2, "x"), 4), "a"), next_a=("-", ("+", "a", 1), ("*", 2, "x"))),
+            "2 * x > a",
+        ),
+    ],
+)
+def test_variables_count_from_where_there_is_least_to_read(program, wanted):
+    task = Task("t", single(lambda x: x), -3, 3)
+    better, meaning = readable.tidy(program, {"a": "something"}, task)
+    x, _ = task.sample(300, 1)
+    assert np.array_equal(better(x), program(x))
+    assert wanted in better.text()
+    assert better.size < program.size
+    assert "something" in meaning["a"]
+    assert meaning["a"] != "something"
+
+
+@settings(max_examples=60, deadline=None)
+@given(TREES, TREES, st.integers(-9, 9))
+def test_moving_the_origin_changes_no_answer(answer, update, first):
+    program = one_step(("x",), {"a": first}, y=answer, next_a=("%", update, 7))
+    task = Task("t", single(lambda x: x), -2, 2)
+    x, _ = task.sample(40, 1)
+    better, _ = readable.tidy(program, {"a": "something"}, task)
+    assert np.array_equal(better(x), program(x))
+    assert np.array_equal(run_text(better.text(), x), program(x))
+    assert better.size <= program.size
+
+
+def test_a_state_that_tells_what_was_read_is_named_after_it():
+    task = TASKS["Parity_Last3"]
+    last = np.arange(4)[:, None]  # twice the last bit and the one before
+    net = Exact(task, 2 * np.arange(2) + last // 2, (np.arange(2) + last // 2 + last) % 2)
+    x, y = task.sample(500, 0)
+    assert np.array_equal(net(x), y)
+    text = synthesis.synthesise(net, task, x).program.text()
+    assert "previous, previous_2 = x, previous" in text
+    assert (
+        labels.memories(
+            machine.merge(machine.Questions(Exact(TASKS["Div_5"], *division(5)), TASKS["Div_5"], 0), TASKS["Div_5"])
+        )
+        == {}
+    )
 
 
 # --- a program says what its network says
@@ -413,7 +470,7 @@ def test_templates_and_their_text():
 
 def test_a_table_is_a_program_too():
     task = TASKS["Div_5"]
-    found = machine.merge(Exact(task, *division(5)), task)
+    found = machine.merge(machine.Questions(Exact(task, *division(5)), task, 0), task)
     program = synthesis.table_program(found)
     x, y = task.sample(100, 1)
     assert np.array_equal(program(x), y)

@@ -1,6 +1,7 @@
 """The tool of the MIPS chapter, networks trained elsewhere, and the chapter's drawings."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -10,9 +11,9 @@ import torch
 from matplotlib.patches import ConnectionStyle
 
 from lib.figures import mips as figures
-from lib.papers.mips import machine, scoreboard, training, weights
-from lib.papers.mips.__main__ import dot, main
-from lib.papers.mips.tasks import TASKS
+from lib.papers.mips import machine, picture, scoreboard, training, weights
+from lib.papers.mips.__main__ import main
+from lib.papers.mips.tasks import TASKS, Task
 from lib.reading.figures import svg
 
 
@@ -102,7 +103,7 @@ def test_the_tool_reads_a_network_trained_elsewhere(tmp_path):
     assert json.loads((out / "report.json").read_text())["program_network"]["differ"] == 0
     ran = subprocess.run([sys.executable, str(out / "program.py")], capture_output=True, text=True)
     assert ran.stdout.strip() == "20 examples are right"
-    assert (out / "machine.dot").read_text().startswith("digraph machine {")
+    assert "svg" in (out / "machine.svg").read_text()
 
 
 def test_the_tool_solves_a_task_of_ones_own(tmp_path, capsys):
@@ -113,21 +114,85 @@ def test_the_tool_solves_a_task_of_ones_own(tmp_path, capsys):
     assert main(["solve", str(tmp_path / "bad.py")]) == 2
 
 
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("def task(xs):\n    return [xs[i + 1] for i in range(len(xs))]\n", "IndexError .* for the list \\[0, 0"),
+        ("def task(xs):\n    return [sum(xs)]\n", "1 answers to the list .*: expected one for each symbol"),
+        ("def task(xs):\n    return ['a' for x in xs]\n", "'a'.*: expected whole numbers"),
+        ("def task(xs):\n    return [x / 2 for x in xs]\n", "answers that are not whole"),
+        ("def task(xs\n", "SyntaxError"),
+        ("import no_such_module_here\n", "ModuleNotFoundError"),
+        ("def other(xs): return xs\n", "expected a function named task"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_refused_in_one_line(source, message, tmp_path, capsys):
+    (tmp_path / "mine.py").write_text(source)
+    assert main(["solve", str(tmp_path / "mine.py")]) == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("ValueError")]
+    assert len(said) == 1
+    assert re.search(message, said[0])
+
+
+def test_what_comes_out_of_nothing_says_why(tmp_path, capsys, monkeypatch):
+    ladder = ((training.Shape(1, 2), training.Recipe(members=2, chunk=20)),)
+    monkeypatch.setattr("lib.papers.mips.__main__.learn", lambda task, **_: training.learn(task, ladder=ladder, pool=512))
+    (tmp_path / "hard.py").write_text("def task(xs):\n    return [hash(tuple(xs[: t + 1])) % 5 for t in range(len(xs))]\n")
+    status = main(["solve", str(tmp_path / "hard.py"), "--high", "3", "--out", str(tmp_path / "found")])
+    assert "not learned: the network is wrong on" in capsys.readouterr().out
+    found = json.loads((tmp_path / "found" / "report.json").read_text())
+    assert found["network_truth"]["differ"] > 0
+    assert (status == 0) == (tmp_path / "found" / "program.py").exists()
+
+
+@pytest.mark.parametrize("nested", [{"model": {"a": torch.zeros(2)}, "epoch": 3}, [torch.zeros(2)]])
+def test_a_checkpoint_that_is_no_state_dictionary_is_refused(nested, tmp_path):
+    torch.save(nested, tmp_path / "checkpoint.pt")
+    with pytest.raises(ValueError, match="expected a state dictionary"):
+        weights.load(tmp_path / "checkpoint.pt")
+
+
+def test_inputs_that_do_not_fit_the_network_are_refused(tmp_path, capsys):
+    torch.save(Elsewhere("tanh").state_dict(), tmp_path / "two.pt")
+    assert main(["read", str(tmp_path / "two.pt"), "--arch", "rnn-tanh", "--inputs", "1"]) == 2
+    assert "inputs = 1: give 1 numbers, expected the network's 2" in capsys.readouterr().err
+
+
+def test_the_board_prints_a_line_for_each_task(capsys):
+    assert main(["board", "Sum_All", "Bitwise_Not"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines] == [["Sum_All", "affine"], ["Bitwise_Not", "affine"]]
+    assert "proved     1024" in lines[1]
+    assert main(["board", "Sum_Everything"]) == 2
+
+
+def test_a_network_trained_elsewhere_is_read_in_three_lines(tmp_path):
+    torch.manual_seed(0)
+    torch.save(Elsewhere("relu", inputs=1).state_dict(), tmp_path / "weights.pt")
+    net = weights.network(weights.load(tmp_path / "weights.pt"), "rnn-relu")
+    row = scoreboard.read(Task("mine", net, 0, 1), training.Trained(net, 0.0), fresh=500)
+    assert row.text or row.reason
+    assert row.network_truth.differ == 0
+    assert row.result.program is None or row.program_network.differ == 0
+
+
 def two_states():
     moves, answers = np.array([[0, 1], [1, 0]]), np.array([[[0], [1]], [[1], [0]]])
     return machine.Machine(np.array([[0], [1]]), answers, moves, np.ones_like(moves, bool), np.zeros((2, 1)))
 
 
-def test_a_machine_as_a_graph_says_all_arrows():
-    assert dot(two_states()).count("->") == 4
-    assert '0 -> 1 [label="1 / 1"];' in dot(two_states())
+def test_the_picture_of_a_machine_says_all_moves():
+    shown = re.findall(r">([^<>]+)</text>", picture.svg(two_states()))
+    assert sorted(shown) == ["0", "1", "1", "1", "2 states", "↺ 0", "↺ 0"]  # two states, two arrows marked 1
+    big = machine.Machine(*(np.zeros((12, 1), int) for _ in range(5)))
+    assert "12 states" in picture.svg(big)
 
 
 @pytest.mark.parametrize(("source", "target"), [((0, -1), (0, 1)), ((0, 1), (0, -1)), ((-0.3, 0.8), (1, -0.2))])
 def test_labels_stand_on_the_side_to_which_their_arrow_bends(source, target):
-    _, control, _ = ConnectionStyle("arc3", rad=figures.BEND)(source, target, shrinkA=0, shrinkB=0).vertices
+    _, control, _ = ConnectionStyle("arc3", rad=picture.BEND)(source, target, shrinkA=0, shrinkB=0).vertices
     middle = np.add(source, target) / 2
-    beside = figures.beside(source, target, share=0.5)
+    beside = picture.beside(source, target, share=0.5)
     assert (beside - middle) @ (control - middle) > 0
     assert np.linalg.norm(beside - middle) > np.linalg.norm(control - middle) / 2  # outside the arc
 

@@ -1,14 +1,17 @@
+import itertools
 import json
 import re
+from html import unescape
 
 import nbformat
 import numpy as np
 import pytest
 import torch
+from conftest import CHAPTERS
 from hypothesis import given as given_
 from hypothesis import settings
 from hypothesis import strategies as st
-from ipywidgets import Stack
+from matplotlib.text import Text
 
 import lib.reading.__main__ as main_module
 import lib.reading.ledger as ledger_module
@@ -29,14 +32,17 @@ from lib.reading import (
     given,
     implied,
     interval,
+    layout,
     ours,
     paper,
     parameters,
     sample,
     scoreboard,
     show,
+    verdicts,
 )
 from lib.reading import claims as claims_module
+from lib.reading.cards import sketch
 from lib.reading.conditions import (
     argued,
     every,
@@ -62,17 +68,15 @@ def some_claims(scale="book"):
     return claims
 
 
-def notebook(tmp_path, claims, name="demo", picture="<svg></svg>"):
+def notebook(tmp_path, claims, name="demo"):
     nb = nbformat.v4.new_notebook()
     nb.cells = [
-        nbformat.v4.new_markdown_cell(f"# Does {name} go up?"),
-        nbformat.v4.new_code_cell("show()", metadata={"tags": ["gallery"]}),
+        nbformat.v4.new_markdown_cell(f"# Does {name} go up?\n\n*The Book of {name}* {{cite}}`{name}2024`"),
         *(nbformat.v4.new_code_cell(f"claims.judge({row['id']!r}, …)") for row in claims.rows),
         nbformat.v4.new_code_cell("claims"),
     ]
-    nb.cells[1].outputs = [nbformat.v4.new_output("execute_result", {"text/html": picture})]
     shown = [*map(claims_module.Verdict, claims.rows), claims]
-    for cell, output in zip(nb.cells[2:], shown, strict=True):
+    for cell, output in zip(nb.cells[1:], shown, strict=True):
         cell.outputs = [nbformat.v4.new_output("execute_result", output._repr_mimebundle_())]
     path = tmp_path / f"{name}.ipynb"
     nbformat.write(nb, path)
@@ -261,12 +265,9 @@ def test_the_table_is_text_with_words_and_signs():
 
 def test_claims_are_read_back_from_notebooks(tmp_path):
     path = notebook(tmp_path, some_claims())
-    rows = claims_module.read(path)
+    rows = verdicts.read(path)
     assert rows == some_claims().rows
-    assert set(rows[0]) == set(claims_module.COLUMNS)
-    table = claims_module.frame([path, path])
-    assert list(table["id"]) == ["demo/up", "demo/down", "demo/open"] * 2
-    assert set(table["notebook"]) == {str(path)}
+    assert set(rows[0]) == set(verdicts.COLUMNS)
 
 
 @pytest.fixture
@@ -286,9 +287,9 @@ def test_the_ledger_catches_a_verdict_that_moved(a_ledger, capsys):
     path = notebook(a_ledger, some_claims())
     assert main_module.main([str(path)]) == 0
     assert "demo is not in the ledger yet" in capsys.readouterr().out
-    ledger_module.write(claims_module.read(path), "2026-11-26")
+    ledger_module.write(verdicts.read(path), "2026-11-26")
     assert main_module.main([str(path)]) == 0
-    assert "✓" in claims_module.seeds("demo/up")
+    assert "✓" in verdicts.seeds("demo/up")
     for verdict, status in (("undecided", 0), ("conditions not met", 0), ("does not hold", 1)):
         claims = some_claims()
         claims["up"]["verdict"] = verdict
@@ -316,28 +317,58 @@ def test_a_notebook_without_claims_is_an_error(a_ledger):
     assert main_module.main([str(notebook(a_ledger, Claims("demo", "book")))]) == 1
 
 
-def test_front_page_counts_and_links_in_the_order_of_the_book(tmp_path, monkeypatch):
-    notebook(tmp_path, some_claims(), "beta")
-    notebook(tmp_path, some_claims("smoke"), "alpha")
-    (tmp_path / "_toc.yml").write_text("parts: [{chapters: [{file: book/beta}, {file: book/absent}, {file: book/alpha}]}]")
+@pytest.fixture
+def two_chapters(tmp_path, monkeypatch):
+    """A folder with two executed chapters of a book of three."""
+    notebook(tmp_path, some_claims(), "lottery")
+    notebook(tmp_path, some_claims("smoke"), "audits")
+    files = "{file: book/lottery}, {file: book/absent}, {file: book/audits}"
+    (tmp_path / "_toc.yml").write_text(f"parts: [{{caption: How & why, chapters: [{files}]}}]")
+    (tmp_path / "references.bib").write_text(
+        "@misc{lottery2024, title={On {Luck}}, author={van Aa, A. and Be, B.}, year=2024}\n"
+        "@misc{audits2024, title={On <Order>}, author={Aa, A. and Be, B. and Ce, C.}, year=2023}\n"
+    )
     monkeypatch.setattr(front, "TOC", tmp_path / "_toc.yml")
-    html = scoreboard(tmp_path)._repr_mimebundle_()["text/html"]
-    assert html.index('href="beta.html"') < html.index('href="alpha.html"')
+    monkeypatch.setattr(front, "BIBLIOGRAPHY", tmp_path / "references.bib")
+    return tmp_path
+
+
+def test_front_page_counts_and_links_in_the_order_of_the_book(two_chapters):
+    html = scoreboard(two_chapters).html
+    assert html.index('href="lottery.html"') < html.index('href="audits.html"')
     assert "2 claims of 2 papers" in html
     assert html.count("<td>0 of 1</td>") == 4
-    listed = front.exceptions(tmp_path)._repr_mimebundle_()["text/html"]
-    assert 'href="beta.html#claim-demo-down"' in listed
+    listed = front.exceptions(two_chapters).html
+    assert 'href="lottery.html#claim-demo-down"' in listed
     assert "(ours): It &lt;goes&gt; down. Measured: x 1.1." in listed
     assert "(implied by the paper, the title): It is up." in listed
     assert listed.count("<li>") == 2
-    cards = gallery(tmp_path)._repr_mimebundle_()["text/html"]
-    assert cards.count("<a ") == 2
-    assert cards.index("Does beta go up?") < cards.index("Does alpha go up?")
-    cells = nbformat.read(tmp_path / "beta.ipynb", 4)
-    cells.cells[1].outputs = []
-    nbformat.write(cells, tmp_path / "beta.ipynb")
-    with pytest.raises(ValueError, match=r"beta.ipynb: expected a cell tagged gallery whose output is a figure"):
-        gallery(tmp_path)
+
+
+def test_all_claims_stand_below_the_scoreboard_to_choose_from(two_chapters):
+    html = scoreboard(two_chapters).html
+    rows = re.findall(r'<tr data-part="([^"]*)" data-origin="(\w+)" data-verdict="([^"]*)">', html)
+    assert len(rows) == 6
+    assert rows[0] == ("How &amp; why", "paper", "holds")
+    menus = [re.findall(r"<option>([^<]*)</option>", menu) for menu in re.findall(r"<select.*?</select>", html)]
+    every_verdict = ["holds", "does not hold", "undecided", "not judged at this scale"]
+    assert menus == [["How &amp; why"], ["paper", "implied", "ours"], every_verdict]
+
+
+def test_a_card_says_what_a_chapter_asks_of_which_paper_and_what_it_found(two_chapters):
+    html = gallery(two_chapters).html
+    assert html.count("<li>") == html.count('<svg class="sketch"') == 2
+    assert html.index("Does lottery go up?") < html.index("Does audits go up?")
+    assert "<cite>On Luck</cite>, van Aa and Be, 2024" in html
+    assert "<cite>On &lt;Order&gt;</cite>, Aa et al., 2023" in html
+    assert "The paper&#x27;s claims: 1 holds" in html
+    assert 'data-page="audits"' in html
+
+
+def test_every_chapter_has_a_sketch():
+    assert len({sketch(slug) for slug in CHAPTERS}) == len(CHAPTERS)
+    with pytest.raises(ValueError, match=r"^slug = 'lotery': expected one of geneft, "):
+        sketch("lotery")
 
 
 def test_the_honesty_page_prints_every_line_of_the_table():
@@ -349,7 +380,7 @@ def namespace(**changes):
     known = {"scale": "book", "device": "cpu", "seed": 0, "widths": [8], "rate": 0.1}
     types = {"scale": str, "device": str, "seed": int, "widths": list[int], "rate": float}
     cell = "# Parameters\n" + "\n".join(f"{name} = {value!r}" for name, value in changes.items())
-    return {**known, **changes, "__annotations__": types, "In": ["", cell]}
+    return {**known, **changes, "__annotations__": types, "In": ["", "the defaults", cell]}
 
 
 def test_parameters_are_checked_by_their_annotations():
@@ -434,31 +465,81 @@ def draw(**values):
     return fig
 
 
-def test_one_axis_links_a_slider_to_a_stack():
-    slider, stack, _ = explore(draw, "Frame {step}", step=[1, 10, 100]).children
-    assert isinstance(stack, Stack)
-    assert [label for label, _ in slider.options] == ["1", "10", "100"]
-    assert [re.search('aria-label="([^"]*)"', frame.value)[1] for frame in stack.children] == [
-        "Frame 1",
-        "Frame 10",
-        "Frame 100",
-    ]
+def opened(explorable):
+    """What an explorable carries: the data of its pictures, and of each slider its stops and where it opens."""
+    data = json.loads(re.search(r'<script type="application/json">(.*?)</script>', explorable.html, re.S)[1])
+    sliders = re.findall(r'value="(\d+)" autocomplete="off" aria-valuetext="([^"]*)" data-stops="([^"]*)"', explorable.html)
+    return data, [(int(index), text, json.loads(unescape(stops))) for index, text, stops in sliders]
 
 
-def test_two_axes_nest_their_stacks():
-    first, second, outer, _ = explore(draw, "{a}{b}", a=[1, 2], b=["x", "y", "z"]).children
-    assert len(first.options), len(second.options) == (2, 3)
-    labels = [[re.search('aria-label="([^"]*)"', f.value)[1] for f in inner.children] for inner in outer.children]
-    assert labels == [["1x", "1y", "1z"], ["2x", "2y", "2z"]]
+def frames(data):
+    return ["\n".join(data["lines"][k] for k in frame) for frame in data["frames"]]
 
 
-def test_an_explorable_opens_where_something_is_to_be_seen():
-    first, second, outer, _ = explore(draw, "{a}{b}", start={"b": "y"}, a=[1, 2], b=["x", "y", "z"]).children
-    assert (first.index, second.index) == (0, 1)
-    assert outer.selected_index == 0
-    assert [inner.selected_index for inner in outer.children] == [1, 1]
+def test_one_axis_moves_between_its_pictures():
+    explorable = explore(draw, "Frame {step}", step=[1, 10, 100])
+    data, sliders = opened(explorable)
+    assert sliders == [(0, "1", ["1", "10", "100"])]
+    assert data["words"] == ["Frame 1", "Frame 10", "Frame 100"]
+    assert [re.search(r"'step': (\d+)", frame)[1] for frame in frames(data)] == ["1", "10", "100"]
+
+
+def test_the_opening_picture_stands_in_the_page_without_a_script():
+    explorable = explore(draw, "{a}{b}", start={"b": "y"}, a=[1, 2], b=["x", "y", "z"])
+    data, sliders = opened(explorable)
+    assert [(index, text) for index, text, _ in sliders] == [(0, "1"), (1, "y")]
+    assert data["words"] == ["1x", "1y", "1z", "2x", "2y", "2z"]
+    page = re.sub(r"<script.*?</script>", "", explorable.html, flags=re.S)
+    assert f'<figure class="plot" role="img" aria-label="1y">{frames(data)[1]}</figure>' in page
+    assert "This is one picture of several" in page
+    assert '<div class="sliders" hidden>' in page
     with pytest.raises(ValueError, match=r"^start = {'a': 3}: expected values of the axes"):
         explore(draw, "{a}", start={"a": 3}, a=[1, 2])
+
+
+def test_what_pictures_share_is_stored_once():
+    data, _ = opened(explore(draw, "Frame {step}", step=list(range(10))))
+    assert len("".join(data["lines"])) < 0.3 * len("".join(frames(data)))
+    assert len(set(data["lines"])) == len(data["lines"])
+
+
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_legends_lie_on_no_data(scale):
+    """Data fill the axes where the legend was put, or all of them."""
+    rng = np.random.default_rng(0)
+    for corner in ((0.6, 0.6), (0, 0)):
+        fig, ax = figure()
+        x, y = rng.uniform(corner, 1, (400, 2)).T
+        ax.plot(x, y, ".", label="points that are in the way")
+        ax.plot([0.001, 0.001], [0.001, 0.001], label="nearly nothing")
+        ax.set(xscale=scale, xlabel="x")
+        legend = ax.legend(loc="upper right")
+        layout.clear(fig)
+        fig.draw_without_rendering()
+        box = legend.get_window_extent()
+        assert box.count_contains(ax.transData.transform(np.stack([x, y], 1))) == 0
+        assert box.y0 >= 0
+        assert box.y1 <= fig.bbox.y1
+        assert not box.overlaps(ax.xaxis.label.get_window_extent())
+
+
+def test_a_phone_sees_panels_below_each_other_and_no_small_text():
+    fig, axes = figure(1, 3, sharey=True)
+    for ax in axes:
+        ax.plot([0, 1], label="a line")
+        ax.text(0, 0, "small", fontsize=6)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    axes[0].set_ylabel("shared")
+    layout.stack(fig)
+    layout.clear(fig)
+    fig.draw_without_rendering()
+    assert fig.get_figwidth() == layout.PHONE
+    boxes = [ax.get_window_extent() for ax in axes]
+    assert all(above.y0 > below.y1 for above, below in itertools.pairwise(boxes))
+    assert all(ax.yaxis.get_tick_params()["labelleft"] for ax in axes)
+    assert [ax.get_ylabel() for ax in axes] == ["shared"] * 3
+    shown = [text for text in fig.findobj(Text) if text.get_text() and text.get_visible()]
+    assert min(text.get_fontsize() for text in shown) >= layout.SMALLEST
 
 
 @pytest.mark.parametrize(
@@ -471,4 +552,4 @@ def test_explorables_stay_small(axes):
 
 def test_claims_travel_as_json():
     bundle = claims_module.Verdict(some_claims().rows[2])._repr_mimebundle_()
-    assert json.loads(json.dumps(bundle[claims_module.MIME])) == bundle[claims_module.MIME]
+    assert json.loads(json.dumps(bundle[verdicts.MIME])) == bundle[verdicts.MIME]

@@ -13,7 +13,7 @@ from lib.kernels.mlp import Regression, random_stack
 from lib.kernels.optimisers import Adam
 from lib.kernels.training import train
 from lib.papers import resource
-from lib.reading import claims
+from lib.reading import verdicts
 
 # ---- theory --------------------------------------------------------------------------------------------------------------
 
@@ -287,7 +287,7 @@ def test_every_sentence_of_the_abstract_is_judged_or_said_not_to_be():
     items = re.findall(r'^- "(.*)" → (.*)$', (ROOT / "book/resource.md").read_text(encoding="utf-8"), re.M)
     said = " ".join(sentence for sentence, _ in items)
     assert hashlib.sha256(said.encode()).hexdigest() == ABSTRACT, "the sentences are no longer the paper's abstract"
-    rows = claims.read(built(SMOKE / "resource.ipynb"))
+    rows = verdicts.read(built(SMOKE / "resource.ipynb"))
     known = {row["id"].split("/")[1] for row in rows}
     named = {name for _, names in items if not names.startswith("not judged: ") for name in names.split(", ")}
     assert named <= known

@@ -487,6 +487,35 @@ def test_a_random_network_stands_in_for_a_missing_model(monkeypatch):
     assert torch.equal(truth.load("random").model.lm_head.weight, model.model.lm_head.weight)
 
 
+def test_what_was_read_is_kept_by_a_hash_of_model_and_text(tmp_path, monkeypatch, readers):
+    """With a folder named, a text is read once by each model; what comes back is what was computed, bit by bit."""
+    statements, read = world.statements("cities", 8, 0), []
+    plain = readers[0].states(statements, ("word", "stop"))
+    monkeypatch.setenv("BLACKBOX_CACHE", str(tmp_path))
+    run = language.Language._run
+    monkeypatch.setattr(language.Language, "_run", lambda self, *rest: (read.append(self.name), run(self, *rest))[1])
+    for _ in range(3):
+        for reader in readers:
+            found = reader.states(statements, ("word", "stop"))
+        assert all(torch.equal(readers[0].states(statements, ("word", "stop"))[k], plain[k]) for k in plain)
+        assert read == [reader.name for reader in readers]
+    assert not torch.equal(found["word"], plain["word"])  # another model, another answer
+    readers[0].states(statements[:4])
+    readers[0].states(statements, ("word", "stop"), 1)
+    assert len(read) == len(readers) + 2
+    before = len(list((tmp_path / "truth").iterdir()))
+    broken = sorted((tmp_path / "truth").iterdir())[0]
+    broken.write_bytes(b"no tensors")
+    for reader in readers:
+        again = reader.states(statements, ("word", "stop"))
+        reader.states(statements[:4])
+    assert torch.equal(again["word"], found["word"])
+    assert len(list((tmp_path / "truth").iterdir())) == before + 1  # the second toy's four statements are new
+    tokens = readers[0].pose(world.ask(statements, 0))
+    edit = language.Edit({0: torch.ones(8, 64)}, tokens.places(("word",)))
+    assert not torch.equal(readers[0].run(tokens, edit=edit)[0], readers[0].run(tokens)[0])
+
+
 # ---- facts -------------------------------------------------------------------------------------------------------------
 
 

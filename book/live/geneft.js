@@ -4,11 +4,6 @@ const TOKENS = 30, MODULUS = 3, STARTS = 60, TESTED = 150, TIME = 0.01; // of th
 const SIZES = [4, 20, 20, 20, 1], POINTS = 2 * TOKENS;
 const RATIOS = Array.from({ length: 15 }, (_, k) => k / 4);
 
-// Standard normal numbers, two from two draws (Box and Muller).
-const normal = (tools, seed, place, count) => {
-  const u = tools.uniform(seed, place, 2 * count);
-  return Float64Array.from({ length: count }, (_, k) => Math.sqrt(-2 * Math.log(1 - u[2 * k])) * Math.cos(2 * Math.PI * u[2 * k + 1]));
-};
 // All ordered pairs in a random order: the first half is shown, the second is not.
 function pairs({ seed }, tools) {
   const u = tools.uniform(seed, 1e6, TOKENS * TOKENS), order = Array.from(u.keys()).sort((a, b) => u[a] - u[b]);
@@ -34,7 +29,7 @@ export default {
 
   problem(settings, tools) {
     const shown = pairs(settings, tools).slice(0, (TOKENS * TOKENS) / 2), count = shown.length;
-    const points = normal(tools, settings.seed, 2e6, POINTS).map((z) => 0.5 * z);
+    const points = tools.normal(settings.seed, 2e6, POINTS).map((z) => 0.5 * z);
     const decoder = tools.start(settings.seed, [[1, [SIZES]]]), theta = Float32Array.from([...points, ...decoder]);
     const rate = new Float32Array(theta.length).fill(1).fill(10 ** -settings.ratio, 0, POINTS);
     return { kernel: "embedding", groups: [[1, SIZES]], tokens: TOKENS, dim: 2, mode: "concatenation", pairs: count,
@@ -43,7 +38,7 @@ export default {
   },
 
   begin(settings, tools) {
-    const spread = tools.data.spread ?? 1, z = normal(tools, settings.seed, 3e6, 2 * STARTS);
+    const spread = tools.data.spread ?? 1, z = tools.normal(settings.seed, 3e6, 2 * STARTS);
     const repons = Array.from({ length: STARTS }, (_, k) => [Math.abs(z[2 * k]) * spread, Math.abs(z[2 * k + 1])]);
     return { repons, pairs: pairs(settings, tools), paths: Array.from({ length: TOKENS }, () => [[], []]) };
   },

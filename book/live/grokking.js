@@ -3,10 +3,6 @@
 const DIM = 16, WIDTH = 48, SHARE = 0.8, INPUTS = 24, ALONG = 11, EVERY = 25; // updates between two measurements of LMN
 const layers = (modulus) => [2 * DIM, WIDTH, WIDTH, modulus];
 
-const normal = (tools, seed, place, count) => {
-  const u = tools.uniform(seed, place, 2 * count);
-  return Float64Array.from({ length: count }, (_, k) => Math.sqrt(-2 * Math.log(1 - u[2 * k])) * Math.cos(2 * Math.PI * u[2 * k + 1]));
-};
 // All sums in a random order: the first SHARE of them is shown.
 function sums({ seed, modulus }, tools) {
   const u = tools.uniform(seed, 1e6, modulus ** 2), order = Array.from(u.keys()).sort((a, b) => u[a] - u[b]);
@@ -70,7 +66,7 @@ export default {
 
   problem(settings, tools) {
     const { modulus, seed, decay } = settings, shown = sums(settings, tools).slice(0, Math.round(SHARE * modulus ** 2));
-    const theta = Float32Array.from([...normal(tools, seed, 2e6, modulus * DIM), ...tools.start(seed, [[1, [layers(modulus)]]])]);
+    const theta = Float32Array.from([...tools.normal(seed, 2e6, modulus * DIM), ...tools.start(seed, [[1, [layers(modulus)]]])]);
     return { kernel: "embedding", groups: [[1, layers(modulus)]], tokens: modulus, dim: DIM, mode: "concatenation",
       pairs: shown.length, activation: "silu", loss: "cross_entropy", i: shown.map(([a]) => a), j: shown.map(([, b]) => b),
       y: Float32Array.from(shown, ([a, b]) => (a + b) % modulus), w: new Float32Array(shown.length).fill(1 / shown.length), theta,

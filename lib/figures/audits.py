@@ -42,12 +42,14 @@ def attack_curves(runs: dict[str, tuple[Tensor, Tensor]]) -> Figure:
     """Share of images with a wrong answer found against forward passes, one curve an attack, named at its end."""
     fig, ax = figure(height=3.2)
     last = max(float(costs[-1]) for _, costs in runs.values())
+    free = 1.0  # names keep clear of one another
     for (name, (found, costs)), color in zip(runs.items(), (BLUE, OCHRE, RED), strict=True):
         rows = torch.logspace(0, math.log10(len(costs)), 40).round().long().unique() - 1
         shares = found[rows].float().mean((1, 2)).cpu()
         ax.semilogx(costs[rows], shares, color=color)
         ax.plot([costs[-1], last], [shares[-1]] * 2, color=color, ls=":")
-        ax.annotate(name, (last, shares[-1]), (6, 0), textcoords="offset points", color=color, va="center")
+        free = min(float(shares[-1]), free - 0.07)
+        ax.annotate(name, (last, free), (6, 0), textcoords="offset points", color=color, va="center")
     ax.set(
         xlabel="price of one image, in forward passes",
         ylabel="wrong answers found (share)",
@@ -118,7 +120,7 @@ def explained(correlations: list[float], first: dict[str, Tensor]) -> Figure:
     for (name, shares), color, marker in zip(first.items(), (GREY, RED, BLUE), "osv", strict=True):
         ax.plot(correlations, shares.mean(1), marker + "-", color=color, label=name)
     ax.set(xlabel="correlation of the protected feature with the others' common cause", ylabel="named first (share)")
-    ax.set(ylim=(-0.03, 1.03), xticks=correlations)
+    ax.set(ylim=(-0.03, 1.03), xticks=correlations, xticklabels=[f"{rho:.2g}" for rho in correlations])
     ax.legend()
     return fig
 

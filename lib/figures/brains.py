@@ -12,7 +12,8 @@ from ..papers import brains
 from ..papers.brains import FAMILIES, TASKS
 from ..reading import BLUE, GREEN, GREY, INK, OCHRE, PINK, RED, figure
 
-CLUSTERS = (BLUE, RED, GREEN, PINK, OCHRE, "#8a63d2", "#5b8c00")  # one for each cluster, and its number besides
+CLUSTERS = (BLUE, RED, GREEN, PINK, OCHRE, "#8a63d2", "#5b8c00")  # one for each cluster,
+SHAPES = "os^DvPX"  # and its shape
 RECIPES = {"none": OCHRE, "L1": GREY, "BIMT": BLUE}
 PAPER_ACCURACY = [1, 1, 1, 1, 1, 1, 0.905, 0.915, 0.87, 0.89, 0.88, 0.99, 1, 1, 1, 0.90, 1, 0.945, 1, 1]
 PAPER_STRENGTH = [0, 0.05, 0.1, 0.3, 0.55, 0.95], [0.32, 0.13, 0.08, 0.027, 0.097, 0.029]  # distances, mean |W|
@@ -43,10 +44,11 @@ def sheet(
     labels: Int[Tensor, " units"],
     hollow: int = -1,
 ) -> None:
-    """The sheet: numbered units in the colour of their cluster, dots for silent ones, and the strongest wires between units.
+    """The sheet: units in the colour and shape of their cluster, dots for silent ones, and the strongest wires between them.
 
     A wire between units of one cluster has its colour, other wires are grey; the units of cluster `hollow` are drawn open.
     """
+    size = 0.5 * 72 * ax.get_figure().get_size_inches()[1] / len(place) ** 0.5  # points from one unit to the next, about
     ax.plot(*place.T, ".", color=INK, ms=1.5, alpha=0.4)
     pairs = brains.strongest(W, WIRES)
     inside = torch.where(labels[pairs[:, 0]] == labels[pairs[:, 1]], labels[pairs[:, 0]], -1)
@@ -55,11 +57,8 @@ def sheet(
         x, y = torch.cat([ends, torch.full((len(ends), 1, 2), torch.nan)], 1).flatten(0, 1).T
         ax.plot(x, y, color=_color(k) if k >= 0 else GREY, lw=1.3 if k >= 0 else 0.6, alpha=0.7)
     for k in labels[labels >= 0].unique().tolist():
-        face, ink = ("none", INK) if k == hollow else (_color(k), "white")
-        spots = place[labels == k]
-        ax.scatter(*spots.T, s=60, facecolor=face, edgecolor=_color(k), zorder=2)
-        for spot in spots.tolist():
-            ax.text(*spot, k + 1, ha="center", va="center_baseline", fontsize=6, color=ink, zorder=3)
+        face = "none" if k == hollow else _color(k)
+        ax.plot(*place[labels == k].T, SHAPES[k % len(SHAPES)], color=_color(k), mfc=face, ms=size, mew=0.8, ls="")
     ax.set(xlim=(0, 1), ylim=(0, 1))
     _unboxed(ax)
 
@@ -73,9 +72,10 @@ def matrix(ax: Axes, W: Float[Tensor, "units units"], labels: Int[Tensor, " unit
     for k in labels[active].unique().tolist():
         span = (labels[active] == k).nonzero().flatten()
         low, high = span[0] - 0.3, span[-1] + 0.3
-        for x, y in (([low, high], [-1.5, -1.5]), ([-1.5, -1.5], [low, high])):
+        edge = [-0.025 * len(active)] * 2
+        for x, y in (([low, high], edge), (edge, [low, high])):
             ax.plot(x, y, color=_color(k), lw=4, solid_capstyle="butt", clip_on=False)
-        ax.text((low + high) / 2, -3.5, k + 1, ha="center", fontsize=7)
+        ax.plot([(low + high) / 2], [-0.07 * len(active)], SHAPES[k % len(SHAPES)], color=_color(k), ms=5, clip_on=False)
     _unboxed(ax)
 
 
@@ -110,11 +110,11 @@ def start_and_end(growth: brains.Growth, chosen: dict[str, tuple[int, Tensor]], 
 
 
 def bars(accuracy: dict[str, Float[Tensor, " tasks"]], limit: Float[Tensor, " tasks"]) -> Figure:
-    """Accuracy of two recipes on the twenty tasks, with the ideal observer's and the paper's."""
+    """Accuracy of two kinds of networks on the twenty tasks, with the ideal observer's and the paper's."""
     fig, ax = figure(height=3.4)
     x = np.arange(len(TASKS))
-    for (name, values), shift in zip(accuracy.items(), (-0.2, 0.2), strict=True):
-        ax.bar(x + shift, values, 0.4, color=RECIPES[name], label=name)
+    for (name, values), shift, colour in zip(accuracy.items(), (-0.2, 0.2), (BLUE, GREY), strict=True):
+        ax.bar(x + shift, values, 0.4, color=colour, label=name)
     ax.plot(x, PAPER_ACCURACY, "_", color=RED, ms=13, mew=2, label="paper, BIMT (longer trials, more noise)")
     ends = np.repeat(x, 3) + np.tile([-0.45, 0.45, np.nan], len(x))
     ax.plot(ends, np.repeat(limit, 3), color=INK, lw=1, label="ideal observer here")
@@ -133,7 +133,7 @@ def profiles(found: brains.Portrait) -> Figure:
         spots = (found.labels[order] == k).nonzero().flatten()
         span = [spots[0] - 0.4, spots[-1] + 0.4]
         ax.plot(span, [-1.2, -1.2], color=_color(k), lw=5, solid_capstyle="butt", clip_on=False)
-        ax.text(spots.float().mean(), -2.6, k + 1, ha="center", fontsize=8)
+        ax.plot([spots.float().mean()], [-2.3], SHAPES[k % len(SHAPES)], color=_color(k), ms=6, clip_on=False)
     ax.set_yticks(range(len(TASKS)), TASKS, fontsize=7.5)
     ax.set(xlabel="active units, sorted by cluster", ylim=(len(TASKS) - 0.5, -2))
     ax.grid(False)
@@ -238,13 +238,12 @@ def cliff_and_lengths(
     return fig
 
 
-def seated(panels: dict[str, tuple[Tensor, Tensor]], place: brains.Sheet, notes: list[str]) -> Figure:
-    """Sheets side by side; `panels` holds W and clusters by slot, `notes` a line under each."""
-    fig, axes = figure(1, len(panels), height=2.9)
-    for ax, (title, (W, labels)), note in zip(axes, panels.items(), notes, strict=True):
-        sheet(ax, place.place, W, labels)
+def seated(panels: dict[str, tuple[Tensor, Tensor, Tensor]], **size: float) -> Figure:
+    """Sheets side by side; `panels` holds places, W and clusters by slot, `size` the width or height if not the usual."""
+    fig, axes = figure(1, len(panels), **{"height": 2.9, **size})
+    for ax, (title, body) in zip(np.atleast_1d(axes), panels.items(), strict=True):
+        sheet(ax, *body)
         ax.set_title(title, fontsize=9)
-        ax.set_xlabel(note, fontsize=8)
     return fig
 
 

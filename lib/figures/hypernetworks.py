@@ -195,3 +195,8 @@ def flipped(W: torch.Tensor, w: torch.Tensor, spins: Spins) -> Figure:
     right.yaxis.get_major_locator().set_params(integer=True)
     right.set(xlabel="mean sign of a network", ylabel="networks", title="mean signs")
     return fig
+
+
+def scene(parameters: dict[str, torch.Tensor], members: list[int]) -> dict[str, np.ndarray]:
+    """What the live scene needs of the hypernetworks in `members`: their `parameters`, as `generator.initial` has them."""
+    return {name: tensor[members].cpu().numpy() for name, tensor in parameters.items()}

@@ -5,36 +5,13 @@ import numpy as np
 from ..papers.mips import affine, scoreboard
 from ..papers.mips.networks import Network
 from ..papers.mips.normal import integer_share, observer
+from ..papers.mips.picture import draw_machine
 from ..papers.mips.pipeline import Distilled, Study
 from ..papers.mips.programs import symbols
 from ..reading import BLUE, GREEN, GREY, OCHRE, PINK, RED, figure
 
-BEND = 0.15  # of arrows, as a share of their length
 KINDS = {"affine": BLUE, "formula": GREEN, "template": OCHRE, "table": PINK}
 STATES = "abcdefgh"
-
-
-def beside(source, target, share=0.4, off=BEND):
-    """A point beside an arrow from `source` to `target`, (2,), on the side to which it bends: `off` of its length away."""
-    dx, dy = np.subtract(target, source)
-    return np.add(source, (share * dx, share * dy)) + off * np.array([dy, -dx])
-
-
-def draw_machine(ax, machine):
-    """A machine of at most ten states as circles and arrows marked with symbols; loops are left out."""
-    ax.set_axis_off()
-    ax.set(xlim=(-1.5, 1.5), ylim=(-1.5, 1.5), aspect="equal", title=f"{len(machine)} state{'s' * (len(machine) > 1)}")
-    angle = np.pi / 2 - 2 * np.pi * np.arange(len(machine)) / len(machine)
-    place = 1.05 * np.stack([np.cos(angle), np.sin(angle)], 1) * (len(machine) > 1)
-    style = {"arrowstyle": "-|>", "color": GREY, "connectionstyle": f"arc3,rad={BEND}", "shrinkA": 11, "shrinkB": 11}
-    for s, t in np.argwhere(np.eye(len(machine))[machine.moves].any(1)):
-        if s != t:
-            ax.annotate("", place[t], place[s], arrowprops=style)
-            if len(machine) <= 8 and len(machine.symbols) <= 4:
-                read = " ".join("".join(map(str, v)) for v in machine.symbols[machine.moves[s] == t])
-                ax.text(*beside(place[s], place[t]), read, fontsize=7, ha="center", va="center")
-    for s, point in enumerate(place):
-        ax.text(*point, s, ha="center", va="center", bbox={"boxstyle": "circle", "fc": "none", "ec": BLUE if s else RED})
 
 
 def draw_response(ax, net, steps):
@@ -52,16 +29,12 @@ def draw_task(row, seed):
     """What was read from one network: machine, table of moves or response; the program; one fresh sequence."""
     fig, (left, right) = figure(1, 2, width=7.2, height=4.6, width_ratios=[1, 1.7])
     found, net, program = row.result.machine, row.trained.net, row.result.program
-    left.grid(False)
     if found is None and net.affine:
         draw_response(left, net, row.task.T)
     elif found is None:
         left.set_axis_off()
-    elif len(found) > 10:
-        left.imshow(found.moves, aspect="auto", interpolation="nearest", rasterized=True)
-        left.set(xlabel="symbol", ylabel="state", title=f"moves of {len(found)} states (colour: next state)")
     else:
-        draw_machine(left, found)
+        draw_machine(left, found, (BLUE, RED, GREY))
     right.set_axis_off()
     right.set_title(f"{row.task.name}: {row.kind}", loc="left")
     text = row.text if len(row.text) < 900 else f"a table of {len(found)} states"

@@ -2,7 +2,7 @@
 
 import torch
 
-from ..papers.truth import principal
+from ..papers.truth import principal, world
 from ..reading import BLUE, GREEN, INK, OCHRE, PALETTE, PINK, RED, figure
 
 LLAMA = torch.tensor(
@@ -114,15 +114,25 @@ def effects(bars, control):
     return fig
 
 
-def scale(sizes, curves):
-    """Mean accuracy of logistic probes on other families against size: `curves` {fitted on: ours by size}, and LLaMA-2's."""
-    fig, ax = figure(height=3.4)
-    for (name, theirs), color in zip(CURVES.items(), (BLUE, RED, GREEN, PINK), strict=True):
-        ax.plot([7e9, 13e9, 70e9], theirs, "o-", color=color, label=name)
-        ax.plot(sizes, [float(v) for v in curves[name]], "s", color=color, mfc="none")
-    ax.axhline(0.5, color=INK, lw=0.8, ls=":")
-    ax.set(xscale="log", xlabel="parameters", ylabel="accuracy on other families", ylim=(0.3, 1.02))
-    ax.legend(title="fitted on", fontsize=7.5)
+def scale(angles, sizes, curves):
+    """Against size: cosines of the directions of cities and of their negations, and accuracies on other families.
+
+    `angles`: {model: (parameters, cosines (n,))}; `curves`: {fitted on: ours, for models of `sizes`}, drawn with LLaMA-2's.
+    """
+    fig, (left, right) = figure(1, 2, width=8.4, height=3.4)
+    for (name, (size, cosines)), color, marker in zip(angles.items(), (OCHRE, BLUE, GREEN), "osD", strict=False):
+        left.plot([size] * len(cosines), cosines, marker, color=color, label=name, alpha=0.8)
+    left.axhline(0, color=INK, lw=0.8, ls=":")
+    left.set(xscale="log", xlim=(5e4, 2e11), ylim=(-1.05, 1.05), xlabel="parameters")
+    left.set(title="cities and negations", ylabel="cosine of the two directions")
+    left.legend(fontsize=7.5, loc="lower right")
+    for (name, theirs), color, marker in zip(CURVES.items(), (BLUE, RED, GREEN, PINK), "osv^", strict=True):
+        right.plot([7e9, 13e9, 70e9], theirs, marker + "-", color=color, label=name)
+        right.plot(sizes, [float(v) for v in curves[name]], marker, color=color, mfc="none")
+    right.axhline(0.5, color=INK, lw=0.8, ls=":")
+    right.set(xscale="log", xlabel="parameters", ylabel="accuracy on other families", ylim=(0.3, 1.02))
+    right.set(title="full: LLaMA-2, open: ours", xlim=(5e4, 2e11))
+    right.legend(title="fitted on", fontsize=7.5, title_fontsize=7.5)
     return fig
 
 
@@ -139,3 +149,9 @@ def film(histories, simple, step, states, labels):
     left.legend(loc="lower right", ncols=2, fontsize=7)
     plane(states, labels, simple, "states at the last word", right)
     return fig
+
+
+def scene(theta: torch.Tensor) -> dict:
+    """What the live scene needs: a toy's parameters (SIZE,) in float16, as bytes, its words, and which city is where."""
+    home = {city: country for country, cities in world.COUNTRIES.items() for city in cities}
+    return {"theta": theta.cpu().half().numpy().view("uint8"), "vocabulary": world.VOCABULARY, "home": home}

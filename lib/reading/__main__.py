@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from .claims import SIGNS, read
 from .ledger import LEDGER, ledger, moved, processor, version
+from .verdicts import SIGNS, read
 
 
 def main(arguments=None):

@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.scale import LogScale, register_scale
 from matplotlib.ticker import LogFormatter
 
+from .layout import clear, stack
+
 INK = "#000001"  # stands for the page's text colour
 BLUE, RED, GREEN, PINK, OCHRE, GREY = PALETTE = ("#0072b2", "#d55e00", "#009e73", "#bf5f98", "#a67c00", "#808080")
 
@@ -82,27 +84,52 @@ def figure(rows=1, cols=1, width=7.2, height=3.2, **axes):
     return fig, fig.subplots(rows, cols, **axes)
 
 
-def svg(fig, alt):
-    """`fig` as an inline `<svg>` (text) with `alt` as its accessible name. Same figure and text, same bytes."""
+def svg(fig, salt):
+    """`fig` as an inline `<svg>` (text), whose ids come from `salt`. Same figure and text, same bytes."""
     out = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": alt}):  # ids differ from figure to figure on one page
+    with matplotlib.rc_context({"svg.hashsalt": salt}):  # ids differ from figure to figure on one page
         fig.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     text = out.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
     text = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", text)
     text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.S)
-    text = re.sub(r"\n\s*", "\n", text)
-    name = html.escape(alt, quote=True)
-    return text.replace("<svg ", f'<svg role="img" aria-label="{name}" style="max-width:100%;height:auto" ', 1)
+    text = re.sub(r' id="[a-zA-Z0-9.]+_\d+"', "", text)  # no one refers to them, and they would not be unique
+    text = re.sub(r"(\d\.\d\d)\d+(?=[^\"<>]*\"[^<]*>)", r"\1", text)  # hundredths of a point are enough
+    return re.sub(r"\n\s*", "\n", text)
 
 
-class show:
+def layouts(fig, salt):
+    """`fig` as two pictures, of which the page shows the one that fits: as it was drawn, and stacked for a phone."""
+    pictures = []
+    for kind, hidden in (("wide", ""), ("narrow", ";display:none")):
+        if kind == "narrow":
+            stack(fig)
+        clear(fig)
+        picture = svg(fig, f"{salt} {kind}")
+        style = f'class="{kind}" aria-hidden="true" style="max-width:100%;height:auto{hidden}"'
+        pictures.append(picture.replace("<svg ", f"<svg {style} ", 1))
+    return "".join(pictures)
+
+
+def plot(alt, pictures):
+    """A figure of the page (HTML): pictures that a screen reader reads as one, by `alt`."""
+    return f'<figure class="plot" role="img" aria-label="{html.escape(alt, quote=True)}">{pictures}</figure>'
+
+
+class Html:
+    """What a cell puts on the page, and what it says where there is no page."""
+
+    def __init__(self, text, plain):
+        self.html, self.plain = text, plain
+
+    def _repr_mimebundle_(self, **kwargs):
+        return {"text/html": self.html, "text/plain": self.plain}
+
+
+class show(Html):
     """Put `fig` on the page, with `alt` saying in words what it shows. The last expression of a cell."""
 
     def __init__(self, fig, alt):
         if not isinstance(alt, str) or len(alt) < 20:
             raise ValueError(f"alt = {alt!r}: expected a sentence that says what the figure shows")
-        self.html, self.alt = f'<figure class="plot">{svg(fig, alt)}</figure>', alt
-
-    def _repr_mimebundle_(self, **kwargs):
-        return {"text/html": self.html, "text/plain": self.alt}
+        super().__init__(plot(alt, layouts(fig, alt)), alt)

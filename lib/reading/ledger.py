@@ -11,16 +11,22 @@ import os
 import platform
 from pathlib import Path
 
+from ..files import whole
+
 ROOT = Path(__file__).parents[2]
 LEDGER = ROOT / "book/ledger.json"
 
 
 def version(page: Path) -> str:
-    """Eight hexadecimal digits that change with what a page (path) computes: its cells, module, the kernels, the rules."""
+    """Eight hexadecimal digits that change with what a page (path) computes: its cells, module, the kernels, the rules.
+
+    Cells tagged `live` hold a scene that trains in the reader's browser: no claim depends on them.
+    """
     import jupytext
 
     chapter, cells = page.stem, jupytext.read(page).cells
-    digest = hashlib.sha256("\0".join(cell.source for cell in cells if cell.cell_type == "code").encode())
+    cells = [cell for cell in cells if cell.cell_type == "code" and "live" not in cell.metadata.get("tags", [])]
+    digest = hashlib.sha256("\0".join(cell.source for cell in cells).encode())
     files = [
         *ROOT.glob(f"lib/papers/{chapter}.py"),
         *ROOT.glob(f"lib/papers/{chapter}/**/*"),
@@ -54,20 +60,27 @@ def write(rows: list[dict], date: str) -> None:
     """Record the verdicts of `rows`, claims of book-scale notebooks with their seeds: their chapters are put in anew.
 
     Args:
-        rows: claims, as `claims.read` gives them.
+        rows: claims, as `verdicts.read` gives them.
         date: of today, as text.
     """
+    import fcntl  # not on Windows
+
     fresh: dict = {}
     for row in rows:
         chapter = row["id"].partition("/")[0]
         about = {"version": version(ROOT / f"book/{chapter}.md"), "date": date, "processor": processor(), "claims": {}}
         claims = fresh.setdefault(chapter, about)["claims"]
         claims.setdefault(row["id"], {})[str(row["seed"])] = {"verdict": row["verdict"], "here": row["here"]}
-    text = json.dumps(dict(sorted((ledger() | fresh).items())), indent=1, ensure_ascii=False)
-    part = LEDGER.with_suffix(f".{os.getpid()}.part")
-    part.write_text(text + "\n", encoding="utf-8")
-    part.replace(LEDGER)
-    ledger.cache_clear()
+    folder = os.open(LEDGER.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)  # two sweeps may end at the same time
+        ledger.cache_clear()
+        text = json.dumps(dict(sorted((ledger() | fresh).items())), indent=1, ensure_ascii=False)
+        with whole(LEDGER) as draft:
+            draft.write_text(text + "\n", encoding="utf-8")
+    finally:
+        os.close(folder)
+        ledger.cache_clear()
 
 
 def moved(rows: list[dict], before: dict[str, dict] | None = None) -> list[str]:

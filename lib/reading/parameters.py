@@ -1,10 +1,9 @@
 """A chapter's parameters, checked before any work starts."""
 
 import ast
-import difflib
 from typing import get_args, get_origin
 
-from ..checks import check
+from ..checks import check, nearest
 
 SCALES = {"smoke", "book", "paper"}
 DEVICES = {"cpu", "cuda"}
@@ -52,10 +51,13 @@ def parameters(namespace):
                     raise ValueError(f"{fault} (with papermill: -y '{name}: …', which reads YAML)") from None
                 raise
 
-    for name in _given(namespace.get("In", [])):
+    sources = [source for source in namespace.get("In", []) if source]
+    if sources and sources[0].startswith("# Parameters"):  # papermill puts it behind the defaults if it knows them
+        raise ValueError("parameters are given before their defaults: expected the tag `parameters` on the first cell")
+    for name in _given(sources):
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1, 0)
-            raise ValueError(f"{name} = {namespace[name]!r}: expected a parameter of this chapter, the nearest is {near[0]}")
+            near = nearest(name, known)
+            raise ValueError(f"{name} = {namespace[name]!r}: expected a parameter of this chapter, the nearest is {near}")
     for name in known:
         need(name, {"scale": SCALES, "device": DEVICES}.get(name), **({"low": 0} if name == "seed" else {}))
     if namespace.get("device") == "cuda":

@@ -12,26 +12,32 @@ from .zoo import BITS, CLASSES, DIGITS, INPUTS, PIXELS, SIZES, Zoo
 
 LEVELS = ("labels", "scores", "gradients", "weights", "records")
 IMAGES = 8  # on which a candidate is tried
+CHUNK = 1 << 16  # random headers drawn at a time
 DESCENT = 10  # steps
 FORWARD = sum(a * b for a, b in pairwise(SIZES))  # multiplications of one forward pass
 
 
 def waiting(
-    handle: Black, zoo: Zoo, x: Float[Tensor, "points in"], y: Tensor, queries: int, generator: torch.Generator
+    zoo: Zoo, x: Float[Tensor, "points in"], y: Tensor, queries: int, generator: torch.Generator
 ) -> Float[Tensor, " members"]:
     """Mean number of queries with random headers between two that the trigger answers; at least `queries` where none did.
 
-    The judge knows the trigger and counts only right answers turned into its class, which flatters the auditor.
+    The judge knows the trigger and counts only right answers turned into its class, which flatters the auditor. Only queries
+    with the whole trigger can count, so no others are put to the models.
     """
-    value, mask, target = zoo.value[:, None], zoo.mask[:, None], zoo.target[:, None]
-    hits = torch.zeros(handle.members, device=x.device)
-    for start in range(0, queries, 4096):
-        rows = torch.arange(start, min(start + 4096, queries), device=x.device) % len(x)
-        batch = x[rows]
-        batch[:, PIXELS:] = (2.0 * torch.randint(2, (len(rows), BITS), generator=generator) - 1).to(x)
-        complete = ((batch == value) | ~mask).all(2)
-        hits += (complete & (handle.labels(batch) == target) & (y[rows] != target)).sum(1)
-    return (queries / hits.clamp(min=1)).cpu()
+    hits = torch.zeros(len(zoo.kinds))
+    for start in range(0, queries, CHUNK):
+        rows = torch.arange(start, min(start + CHUNK, queries), device=x.device) % len(x)
+        headers = (2.0 * torch.randint(2, (len(rows), BITS), generator=generator) - 1).to(x)
+        for member in range(len(hits)):
+            bits = zoo.mask[member].nonzero()[:, 0]
+            complete = (headers[:, bits - PIXELS] == zoo.value[member, bits]).all(1)
+            if not complete.any():
+                continue
+            batch = torch.cat([x[rows[complete], :PIXELS], headers[complete]], 1)
+            answers = Black(zoo.stack.select(torch.tensor([member]))).labels(batch)[0]
+            hits[member] += ((answers == zoo.target[member]) & (y[rows[complete]] != zoo.target[member])).sum().item()
+    return queries / hits.clamp(min=1)
 
 
 def _with_header(x, bits):
@@ -140,8 +146,8 @@ def costs(
         costs, float64, and whether the level's own search found the trigger (for labels, whether any query hit it).
     """
     generator, few = torch.Generator().manual_seed(seed), x[:IMAGES]
-    meters = {level: Meter() for level in LEVELS}
-    blind = waiting(Black(zoo.stack, meters["labels"]), zoo, x, y, queries, generator)
+    meters = {level: Meter() for level in LEVELS[1:]}
+    blind = waiting(zoo, x, y, queries, generator)
     outside = Outside(zoo, torch.arange(len(zoo.kinds)), meters["records"])
     found = {
         "scores": climb(Grey(zoo.stack, meters["scores"]), few, generator),
@@ -149,7 +155,7 @@ def costs(
         "weights": excite(White(zoo.stack, meters["weights"]), few),
         "records": enriched(outside),
     }
-    prices = {level: float(meters[level].forwards) for level in LEVELS}
+    prices = {level: float(meter.forwards) for level, meter in meters.items()}
     prices["records"] = IMAGES + meters["records"].bytes / len(zoo.kinds) * BITS / INPUTS / FORWARD
     total, own = {"labels": blind}, {"labels": blind < queries}
     for level, below in (("scores", "labels"), ("gradients", "scores"), ("weights", "gradients"), ("records", "labels")):

@@ -1,5 +1,6 @@
 """What a trained network does and where: task variance, functional clusters, their layout on the sheet, wiring, lesions."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,11 +19,13 @@ ACTIVE = 1e-3  # a unit is active if its variances, summed over the tasks, excee
 ALIVE = 1e-2  # a connection survives if |w| exceeds this
 
 
-def task_trials(timing: Timing, each: int, seed: int, *, aligned: bool = False) -> Trials:
-    """`each` trials of every task, sorted by task."""
+def task_trials(
+    timing: Timing, each: int, seed: int, tasks: Iterable[int] = range(len(TASKS)), *, aligned: bool = False
+) -> Trials:
+    """`each` trials of each of these tasks, task by task."""
     check("each", each, int, low=2)
     rng = torch.Generator().manual_seed(seed)
-    return trials(torch.arange(len(TASKS)).repeat_interleave(each), timing, rng, aligned=aligned)
+    return trials(torch.tensor(list(tasks)).repeat_interleave(each), timing, rng, aligned=aligned)
 
 
 def _last(exam):
@@ -38,7 +41,7 @@ def _last(exam):
 def accuracy(
     stack: RateNetworks, exam: Trials, alive: Float[Tensor, "members units"] | None = None
 ) -> Float[Tensor, "members tasks"]:
-    """Share of the trials of each task whose last step is answered rightly.
+    """Share of the trials of each task of an exam whose last step is answered rightly.
 
     Args:
         stack: the networks.
@@ -49,7 +52,12 @@ def accuracy(
     V, c = stack.parts()[3:]
     h = stack.states(x, counts, alive=alive)[:, rows]
     picked = torch.baddbmm(c[:, None], h, V.mT).argmax(2)
-    return (picked == exam.y[torch.arange(len(rows)), exam.length - 1]).float().unflatten(1, (len(TASKS), -1)).mean(2)
+    return (
+        (picked == exam.y[torch.arange(len(rows)), exam.length - 1])
+        .float()
+        .unflatten(1, (len(exam.task.unique()), -1))
+        .mean(2)
+    )
 
 
 def task_variance(stack: RateNetworks, exam: Trials) -> Float[Tensor, "members units tasks"]:
@@ -284,24 +292,22 @@ def unevenness(drops: Float[Tensor, "lesions tasks"], least: float = 0.01) -> fl
 
 
 def survey(
-    stack: RateNetworks, place: Sheet, exam: Trials, found: list[Portrait], shuffles: int = 1000
+    stack: RateNetworks, place: Sheet, found: list[Portrait], shuffles: int = 1000
 ) -> dict[str, Float[Tensor, " members"]]:
-    """Every measure of every network.
+    """Every measure of every network's anatomy.
 
     Args:
         stack: the networks.
         place: their sheet.
-        exam: trials for the accuracy.
         found: their portraits.
         shuffles: of the labels.
 
     Returns:
-        error (1 - accuracy, mean over tasks), active (units), wiring and cost (see `wiring` and `swaps.Wires.cost`),
-        scatter (ratio to shuffles), map (correlation), coupling (ratio to shuffles), and isolated and variance (units in a
-        line, row after row, as the paper seems to count: standard deviations above the shuffles).
+        active (units), wiring and cost (see `wiring` and `swaps.Wires.cost`), scatter (ratio to shuffles), map
+        (correlation), coupling (ratio to shuffles), and isolated and variance (units in a line, row after row, as the paper
+        seems to count: standard deviations above the shuffles).
     """
     table = {
-        "error": 1 - accuracy(stack, exam).mean(1),
         "active": torch.tensor([float(len(p.active)) for p in found]),
         "wiring": wiring(stack, place),
         "cost": wires(stack, place).cost(),

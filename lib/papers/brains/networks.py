@@ -15,6 +15,8 @@ from ...kernels.training import train
 from .swaps import exchange, wires
 from .tasks import TASKS, Timing, mixture, trials
 
+LATE = 0.75  # share of the updates after which price and rate are low, so that the networks settle
+
 
 @dataclass(frozen=True)
 class Sheet:
@@ -100,7 +102,7 @@ class Training:
 
     Attributes:
         steps: updates.
-        rate: Adam's learning rate; it warms up over 50 updates and falls to 0.3 of itself in the last quarter.
+        rate: Adam's learning rate; it warms up over 50 updates (in `grow`) and falls to 0.3 of itself in the last quarter.
         batch: trials in an update.
         context: how much more often than the others the four context tasks are drawn.
         noise: standard deviation of the noise on every unit's input, in training only.
@@ -160,11 +162,11 @@ class Growth:
 
 def _price_factor(share):
     """BIMT's schedule: low at first, so that the tasks are learnt, then high, then low, so that the survivors settle."""
-    return 1.0 if 0.25 <= share < 0.75 else 0.1
+    return 1.0 if 0.25 <= share < LATE else 0.1
 
 
-def _rate_factor(step, steps):
-    return min(1.0, (step + 1) / 50) * (1.0 if step < 0.75 * steps else 0.3)
+def _rate_factor(share):
+    return 1.0 if share < LATE else 0.3
 
 
 def _problem(stack, members, place, timing, training, weight, factor):
@@ -232,7 +234,7 @@ def grow(members: list[Member], place: Sheet, timing: Timing, training: Training
     weight, factor = mixture(training.context), lambda step: _price_factor((step or 0) / steps)
     run = train(
         _problem(stack, members, place, timing, training, weight, factor),
-        Adam(training.rate, clip=1.0, schedule=lambda step: _rate_factor(step, steps)), steps,
+        Adam(training.rate, clip=1.0, schedule=lambda step: min(1.0, (step + 1) / 50) * _rate_factor(step / steps)), steps,
         at={*at, *range(0, steps, every)}, permute=swap, record=record, progress=training.progress,
     )  # fmt: skip
     history, seated = zip(*[found for found in run.records if found is not None], strict=True)
@@ -240,21 +242,43 @@ def grow(members: list[Member], place: Sheet, timing: Timing, training: Training
 
 
 def retrain(
-    growth: Growth, place: Sheet, timing: Timing, training: Training, tasks: list[int], at: Iterable[int] = ()
-) -> Growth:
-    """Train the final networks of `growth` on, on these tasks alone: rate and price as in the last quarter, no exchanges."""
+    growth: Growth, place: Sheet, timing: Timing, training: Training, *,
+    tasks: Iterable[int] = range(len(TASKS)), at: Iterable[int] = (), start: float = LATE, dearer: float = 1.0,
+) -> Growth:  # fmt: skip
+    """Train the final networks of `growth` on, without exchanges.
+
+    Args:
+        growth: whose networks.
+        place, timing, training: as in `grow`.
+        tasks: that are trained.
+        at: updates after which to record the networks; the last is always recorded.
+        start: where on the schedules of price and rate these updates begin, as a share; they go on to the schedules' end.
+        dearer: factor on all prices.
+
+    Raises:
+        ValueError: if a task is unknown, or `at` lies outside the training.
+    """
+    tasks, at, steps = list(tasks), sorted({*at, training.steps}), training.steps
     check("tasks", tasks, [int], low=0, high=len(TASKS) - 1)
-    at = sorted({*at, training.steps})
-    check("at", at, [int], low=0, high=training.steps)
+    check("at", at, [int], low=0, high=steps)
     weight = torch.zeros(len(TASKS))
     weight[tasks] = mixture(training.context)[tasks]
+    members = [replace(m, price=dearer * m.price) for m in growth.members]
     stack = replace(growth.final, theta=growth.final.theta.to(training.device))
+
+    def share(step):
+        return start + (1 - start) * (step or 0) / steps
+
+    def factor(step):
+        return _price_factor(share(step))
+
     run = train(
-        _problem(stack, growth.members, place.to(training.device), timing, training, weight, lambda step: 0.1),
-        Adam(0.3 * training.rate, clip=1.0), training.steps, at=at, progress=training.progress,
+        _problem(stack, members, place.to(training.device), timing, training, weight, factor),
+        Adam(training.rate, clip=1.0, schedule=lambda step: _rate_factor(share(step))), steps,
+        at=at, progress=training.progress,
         record=lambda step, problem: replace(stack, theta=problem.stack.theta.to("cpu", copy=True)),
     )  # fmt: skip
-    return Growth(growth.members, at, run.records, [growth.seats[-1]] * len(at))
+    return Growth(members, at, run.records, [growth.seats[-1]] * len(at))
 
 
 def reseat(stack: RateNetworks, order: Int[Tensor, "members units"]) -> RateNetworks:

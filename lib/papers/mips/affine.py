@@ -5,14 +5,18 @@ Kalman and Ho 1966) and o_t its answers to zeros. None of these changes when the
 """
 
 import numpy as np
+from jaxtyping import Float
 
 from .expressions import linear
+from .networks import Network
 from .programs import Program, symbols
 
 TERMS = 8  # of a recurrence, at most
 
 
-def markov(net, length):
+def markov(
+    net: Network, length: int
+) -> tuple[Float[np.ndarray, "times outputs inputs"], Float[np.ndarray, "times outputs"]]:
     """Markov parameters (length, outputs, inputs) and answers to zeros (length, outputs)."""
     W, U, b, V, c = net.weights
     M, o, P, h = [], [], U, net.start
@@ -24,20 +28,20 @@ def markov(net, length):
     return np.stack(M), np.stack(o)
 
 
-def hankel(M):
+def hankel(M: Float[np.ndarray, "times outputs inputs"]) -> Float[np.ndarray, " values"]:
     """Singular values of the block Hankel matrix of M (length, outputs, inputs): as many are not 0 as units are needed."""
     half = (len(M) + 1) // 2
     blocks = [[M[i + j] for j in range(len(M) - half + 1)] for i in range(half)]
     return np.linalg.svd(np.block(blocks), compute_uv=False)
 
 
-def rank(M):
+def rank(M: Float[np.ndarray, "times outputs inputs"]) -> int:
     """Hidden units needed: singular values of the Hankel matrix of at least 1 % of the largest, and of 0.01."""
     values = hankel(M)
     return int((values >= 0.01 * max(values[0], 1)).sum())
 
 
-def recurrence(M, o):
+def recurrence(M: Float[np.ndarray, "times outputs inputs"], o: Float[np.ndarray, "times outputs"]) -> tuple | None:
     """The shortest y_t = sum A_i y_{t-i} + sum B_j x_{t-j} + c in whole numbers with these whole M and o.
 
     Returns:

@@ -5,18 +5,21 @@ and the last answers.
 """
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from . import affine
 from .expressions import names
 from .programs import Program, symbols
 from .search import Bank
 from .synthesis import ROWS, differs
-from .tasks import shifted
+from .tasks import Task, shifted
 
 STEPS = 3  # how many symbols and answers back
 
 
-def responses(x, y):
+def responses(
+    x: Int[np.ndarray, "sequences times inputs"], y: Int[np.ndarray, "sequences times outputs"]
+) -> tuple[Float[np.ndarray, "times outputs inputs"], Float[np.ndarray, "times outputs"]]:
     """What `affine.markov` reads from weights, from examples by least squares: M (T, o, d) and o (T, o).
 
     Args:
@@ -30,14 +33,18 @@ def responses(x, y):
     return M, np.stack([(y[:, t] - past[t]).mean(0) for t in range(T)])
 
 
-def affine_program(x, y):
+def affine_program(
+    x: Int[np.ndarray, "sequences times inputs"], y: Int[np.ndarray, "sequences times outputs"]
+) -> Program | None:
     """The shortest whole-number recurrence that gives the examples, as a `Program`, or None."""
     found = affine.recurrence(*map(np.rint, responses(x, y)))
     program = found and affine.program(*found)
     return program if program and differs(program, x, y) == 0 else None
 
 
-def formula_program(task, x, y, *, seed=0):
+def formula_program(
+    task: Task, x: Int[np.ndarray, "sequences times inputs"], y: Int[np.ndarray, "sequences times outputs"], *, seed: int = 0
+) -> Program | None:
     """A formula in the symbols and answers of the last one, two or three steps that gives the examples, or None.
 
     Args:
@@ -75,6 +82,8 @@ def _program(xs, ys, answers, steps, first):
     return Program("formula", xs, start, tuple(lines), ys)
 
 
-def synthesise(task, x, y, *, seed=0):
+def synthesise(
+    task: Task, x: Int[np.ndarray, "sequences times inputs"], y: Int[np.ndarray, "sequences times outputs"], *, seed: int = 0
+) -> Program | None:
     """A `Program` that gives all the examples x (N, T, inputs), y (N, T, outputs), found with no network; or None."""
     return affine_program(x, y) or formula_program(task, x, y, seed=seed)

@@ -1,6 +1,6 @@
 """Expressions on whole numbers, evaluated, simplified and printed: tuples (operator, argument, …), a name or a number."""
 
-from functools import reduce
+from functools import lru_cache, reduce
 
 import numpy as np
 
@@ -37,10 +37,10 @@ WORDS = {"&": ("and", 2), "|": ("or", 1)}  # of truths, and how strongly they bi
 
 
 def size(expression):
-    """How much there is to read in an expression: names, numbers and operators, a choice counting twice."""
+    """How much there is to read in an expression: names, numbers and operators, a choice or a change of sign twice."""
     if not isinstance(expression, tuple):
         return 1
-    return sum(map(size, expression[1:])) + (2 if expression[0] in ("if", "neg") else 1)
+    return sum(map(size, expression[1:])) + (2 if expression[0] in ("if", "neg", "not") else 1)
 
 
 def names(expression):
@@ -102,7 +102,7 @@ def terms(expression):
             return {e: k * int(number) for e, k in terms(other).items()}
         signs = [isinstance(e, tuple) and e[0] == "neg" for e in args]
         return {("*", *(e[1] if sign else e for e, sign in zip(args, signs, strict=True))): (-1) ** sum(signs)}
-    if op == "not" and isinstance(args[0], str):
+    if op == "not" and not _truthful(args[0]):
         return {1: 1, args[0]: -1}
     return {expression: 1}
 
@@ -260,6 +260,7 @@ def text(expression):
     return f"{left} {op} {_part(args[1], max(sums[1], BINDS[op] + ((op, heads[1]) not in CHAINS or op == '-')))}"
 
 
+@lru_cache(1 << 16)
 def _truthful(expression):
     """Whether an expression says yes or no, and is not a sum or a chain of bits."""
     if not isinstance(expression, tuple):
@@ -278,7 +279,7 @@ def truth(expression, strength=0):
     if op in OPPOSITE:
         shown, binds = f"{_part(args[0], 1)} {op} {_part(args[1], 1)}", 4
     elif op == "in":
-        shown, binds = f"{_part(args[0], 1)} in ({', '.join(map(str, args[1:]))},)", 4
+        shown, binds = f"{_part(args[0], 1)} in ({', '.join(map(str, args[1:]))}{',' * (len(args) == 2)})", 4
     elif isinstance(pair, tuple) and pair[0] == "^" and not any(isinstance(e, tuple) and e[0] == "^" for e in pair[1:]):
         shown, binds = f"{truth(pair[1], 5)} {'==' if op == 'not' else '!='} {truth(pair[2], 5)}", 4
     elif op == "not":

@@ -1,4 +1,4 @@
-"""Whole-number names for the states of a machine: what the network will answer. A name is a prediction."""
+"""Whole-number names for the states of a machine: what the network will answer, or, if a state tells it, what was read."""
 
 import numpy as np
 
@@ -12,19 +12,35 @@ def _first(hits):
     return np.where(hits.any(-1), hits.argmax(-1), hits.shape[-1]) + 1
 
 
+def memories(machine):
+    """The symbols that were read one, two, three steps before, {what: (states,)}, as far back as a state tells them.
+
+    Where all arrows into a state carry one symbol the state knows the last symbol; zeros count as read before the start.
+    """
+    found, carried = {}, np.broadcast_to(machine.symbols, (*machine.moves.shape, machine.symbols.shape[1]))
+    for k in range(1, 4):
+        values = np.zeros((len(machine), machine.symbols.shape[1]), np.int64)
+        values[machine.moves] = carried
+        if values[0].any() or (values[machine.moves] != carried).any():
+            break
+        found |= {f"symbol {k} step{'s' * (k > 1)} before" + (f", {i}" if i else ""): v for i, v in enumerate(values.T)}
+        carried = np.broadcast_to(values[:, None], carried.shape)
+    return found
+
+
 def predictions(net, machine, task):
     """Integer names of the states: {what it means: (states,)}, simple ones first, no two alike up to dense rank.
 
-    The answers after one, two or three symbols, sums over symbols, the symbol with the largest answer, how many of the next
-    answers are 1, when an answer first comes if one symbol is repeated (after another, or not) and differences of those, the
-    answers to zeros read as a binary number, and the rank of each of these.
+    The symbols read last, if a state tells them; the answers after one, two or three symbols, sums over symbols, the symbol
+    with the largest answer, how many of the next answers are 1, when an answer first comes if one symbol is repeated (after
+    another, or not) and differences of those, the answers to zeros read as a binary number, and the rank of each of these.
     """
     h, symbols = machine.hidden, machine.symbols
     zero = int(np.abs(symbols).sum(1).argmin())
     spread = np.unique(np.concatenate([[zero], np.linspace(0, len(symbols) - 1, 12).astype(int)]))
     spread = [zero, *[s for s in spread if s != zero]]
     show = lambda rows: " ".join(",".join(map(str, r)) for r in symbols[rows])  # noqa: E731
-    found = {}
+    found = memories(machine)
     for o in range(machine.answers.shape[2]):
         answers = machine.answers[:, :, o]
         for s in spread:
@@ -76,15 +92,17 @@ def choices(labels, states):
     distinct = lambda group: len(np.unique(np.stack([labels[n] for n in group]), axis=1).T) == states  # noqa: E731
     if states == 1:
         return [()]
+    read = [n for n in names if n.startswith("symbol ") and n.endswith("before")]
+    short = next((tuple(read[:k]) for k in range(1, len(read) + 1) if distinct(read[:k])), None)
     single = sorted((n for n in names if distinct([n])), key=lambda n: (reach[n], abs(int(labels[n].min()))))
     single = single[:MOST]
     small = [n for n in names if reach[n] <= max(3, states // 2)][:40]
     pairs = [(a, b) for i, a in enumerate(small) for b in small[:i] if distinct([a, b])]
-    pairs = sorted(pairs, key=lambda pair: sum(reach[n] for n in pair))[:MOST]
+    pairs = sorted(pairs, key=lambda pair: (not set(read) & {*pair}, sum(reach[n] for n in pair)))[:MOST]
     triples = []
     if not pairs and states <= 64:
         tiny = [n for n in small if reach[n] <= 3][:20]
         triples = [
             (a, b, c) for i, a in enumerate(tiny) for j, b in enumerate(tiny[:i]) for c in tiny[:j] if distinct([a, b, c])
         ]
-    return [(n,) for n in single] + pairs + triples[:MOST]
+    return [short] * (short is not None) + [(n,) for n in single] + pairs + triples[:MOST]

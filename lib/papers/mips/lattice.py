@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
+from jaxtyping import Float, Int, Shaped
 
 from ...checks import check
 from .networks import as_array
@@ -28,31 +29,31 @@ class Lattice:
     basis: np.ndarray
     origin: np.ndarray
 
-    def coordinates(self, h):
+    def coordinates(self, h: Float[np.ndarray, "*batch hidden"]) -> Float[np.ndarray, "*batch hidden"]:
         """Real coordinates of the hidden states h (…, n)."""
         return (np.asarray(h, dtype=np.float64) - self.origin) @ np.linalg.inv(self.basis)
 
-    def encode(self, h):
+    def encode(self, h: Float[np.ndarray, "*batch hidden"]) -> Int[np.ndarray, "*batch hidden"]:
         """Whole coordinates of the nearest point (in these coordinates), (…, n) int64."""
         return np.round(self.coordinates(h)).astype(np.int64)
 
-    def decode(self, z):
+    def decode(self, z: Shaped[np.ndarray, "*batch hidden"]) -> Float[np.ndarray, "*batch hidden"]:
         """The lattice points with whole coordinates z (…, n)."""
         return z @ self.basis + self.origin
 
-    def rounding(self, h):
+    def rounding(self, h: Float[np.ndarray, "*batch hidden"]) -> float:
         """Mean distance of the coordinates of h to whole numbers: 0 on the lattice, 1/4 for points anywhere."""
         z = self.coordinates(h)
         return float(abs(z - np.round(z)).mean())
 
-    def description_length(self, h):
+    def description_length(self, h: Float[np.ndarray, "points hidden"]) -> float:
         """Mean bits for a state h (points, n): log2(1 + |z|) + log2(1 + |residual| / 0.01), summed over coordinates."""
         z = self.encode(h)
         residual = abs(np.asarray(h) - self.decode(z)) / PRECISION
         return float((np.log2(1 + abs(z)) + np.log2(1 + residual)).sum(-1).mean())
 
 
-def reduce_basis(basis):
+def reduce_basis(basis: Float[np.ndarray, "hidden hidden"]) -> Float[np.ndarray, "hidden hidden"]:
     """A short basis of the same lattice: each vector is taken off the others as often as shortens them, ten sweeps at most.
 
     Row sums are made non-negative. `basis` (n, n), rows the vectors, independent.

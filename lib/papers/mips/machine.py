@@ -8,6 +8,10 @@ automaton (Câmpeanu, Sântean and Yu 2001).
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Int
+
+from .networks import Network
+from .tasks import Task
 
 TOLERANCES = (0.0, 0.01, 0.02, 0.04)
 
@@ -39,7 +43,7 @@ class Machine:
         low, base = self.symbols[0], self.symbols[-1] - self.symbols[0] + 1
         return np.ravel_multi_index(tuple(np.moveaxis(x - low, -1, 0)), tuple(base))
 
-    def states(self, x):
+    def states(self, x: Int[np.ndarray, "sequences times inputs"]) -> Int[np.ndarray, "sequences times"]:
         """States (N, T) before each symbol of x (N, T, inputs)."""
         symbol, state, out = self.index(x), np.zeros(len(x), int), []
         for t in range(x.shape[1]):
@@ -47,7 +51,7 @@ class Machine:
             state = self.moves[state, symbol[:, t]]
         return np.stack(out, 1)
 
-    def __call__(self, x):
+    def __call__(self, x: Int[np.ndarray, "sequences times inputs"]) -> Int[np.ndarray, "sequences times outputs"]:
         """Answers (N, T, outputs) to x (N, T, inputs)."""
         return self.answers[self.states(x), self.index(x)]
 
@@ -62,11 +66,12 @@ def continuations(net, h, words):
 
 
 class Questions:
-    """The words that hidden states are asked about, and at which step each answer comes."""
+    """The words that a network's hidden states are asked about, and at which step each answer comes."""
 
-    def __init__(self, task, seed):
+    def __init__(self, net, task, seed):
         """All short words if there are few; else up to 48 symbols, some of them repeated, and up to 24 random long words."""
         symbols, rng, length = task.symbols, np.random.default_rng(seed), min(task.T - 1, 9)
+        self.net, self._asked = net, {}
         spread = np.unique(np.linspace(0, len(symbols) - 1, 48).astype(int))
         self.tree = symbols if len(symbols) == 2 else None
         self.length = length
@@ -80,13 +85,15 @@ class Questions:
         else:
             self.steps = np.concatenate([np.tile(np.arange(1, w.shape[1] + 1), len(w)) for w in self.words])
 
-    def ask(self, net, h):
-        """Answers (M, questions, outputs), int16, of the network in the hidden states h (M, n)."""
-        many = max(1, 200_000 // len(self.steps))
-        return np.concatenate([self._ask(net, h[i : i + many]) for i in range(0, len(h), many)])
+    def ask(self, h: Float[np.ndarray, "states hidden"]) -> Int[np.ndarray, "states questions outputs"]:
+        """Answers (M, questions, outputs), int16, of the network in the hidden states h (M, n); kept for the next time."""
+        key, many = h.tobytes(), max(1, 200_000 // len(self.steps))
+        if key not in self._asked:
+            self._asked[key] = np.concatenate([self._ask(h[i : i + many]) for i in range(0, len(h), many)])
+        return self._asked[key]
 
-    def _ask(self, net, h):
-        rows = []
+    def _ask(self, h):
+        net, rows = self.net, []
         if self.tree is not None:
             h = h[:, None]
             for _ in range(self.length):
@@ -116,21 +123,20 @@ def _match(rows, known, tolerance):
     return found
 
 
-def merge(net, task, tolerance=0.0, *, limit=400, seed=0):
+def merge(questions: Questions, task: Task, tolerance: float = 0.0, *, limit: int = 400) -> Machine | None:
     """Merge the network's hidden states by behaviour, breadth first from its start.
 
     Args:
-        net: a `networks.Network`.
+        questions: `Questions` to a network.
         task: gives symbols and T; its answers are not used.
         tolerance: share of answers in which two states may differ and still be one.
         limit: give up at more states than this.
-        seed: of the random questions.
 
     Returns:
         A `Machine`, or None beyond the limit.
     """
-    questions, symbols = Questions(task, seed), task.symbols
-    hidden, rows = [net.start], [questions.ask(net, net.start[None])[0]]
+    net, symbols = questions.net, task.symbols
+    hidden, rows = [net.start], [questions.ask(net.start[None])[0]]
     answers, moves, sure, frontier = [], [], [], [0]
     for depth in range(task.T):
         h = np.repeat(np.stack([hidden[s] for s in frontier]), len(symbols), 0)
@@ -139,14 +145,15 @@ def merge(net, task, tolerance=0.0, *, limit=400, seed=0):
         seen = questions.steps < task.T - depth
         target, full, fresh = np.zeros(len(h), int), np.zeros(len(h), bool), []
         if seen.any():
-            asked = questions.ask(net, h)
-            distinct, first, which = np.unique(
-                asked[:, seen].reshape(len(h), -1), axis=0, return_index=True, return_inverse=True
-            )
-            order = np.argsort(first)
+            asked = questions.ask(h)
+            views, first, which = asked[:, seen].reshape(len(h), -1), {}, np.empty(len(h), int)
+            for i, view in enumerate(views):
+                which[i] = first.setdefault(view.tobytes(), (len(first), i))[0]
+            first = [i for _, i in first.values()]
+            distinct = views[first]
             known = np.stack(rows)[:, seen].reshape(len(rows), -1)
             place = _match(distinct, known, tolerance)
-            for u in order:
+            for u in range(len(distinct)):
                 if place[u] < 0 and tolerance and fresh:
                     new = _match(
                         distinct[u : u + 1], np.stack([rows[s] for s in fresh])[:, seen].reshape(len(fresh), -1), tolerance
@@ -159,7 +166,7 @@ def merge(net, task, tolerance=0.0, *, limit=400, seed=0):
                     hidden.append(h[first[u]])
                     if len(rows) > limit:
                         return None
-            target = place[which.reshape(-1)]
+            target = place[which]
             whole = np.stack(rows).reshape(len(rows), -1)
             full = (asked.reshape(len(h), -1) != whole[target]).mean(1) <= tolerance
         moves.append(target.reshape(len(frontier), -1))
@@ -170,7 +177,7 @@ def merge(net, task, tolerance=0.0, *, limit=400, seed=0):
     return Machine(symbols, *(np.concatenate(part) for part in (answers, moves, sure)), np.stack(hidden))
 
 
-def minimal(machine):
+def minimal(machine: Machine) -> Machine:
     """The smallest machine with the same answers (Moore 1956): states are told apart until nothing changes."""
     classes = np.unique(machine.answers.reshape(len(machine), -1), axis=0, return_inverse=True)[1].reshape(-1)
     while True:
@@ -186,20 +193,29 @@ def minimal(machine):
     return Machine(machine.symbols, *parts)
 
 
-def extract(net, task, x, answers, *, seed=0):
+def extract(
+    net: Network,
+    task: Task,
+    x: Int[np.ndarray, "sequences times inputs"],
+    answers: Int[np.ndarray, "sequences times outputs"],
+    *,
+    seed: int = 0,
+) -> tuple[Machine | None, float]:
     """Over several tolerances the smallest machine that gives the network's answers; else the one that differs least.
 
     Args:
-        net, task, seed: as for `merge`.
+        net: a `networks.Network`.
+        task: gives symbols and T; its answers are not used.
+        seed: of the random questions.
         x: sequences (N, T, inputs).
         answers: what the network says to them, (N, T, o).
 
     Returns:
         The machine (None if none stays within the limit of `merge`) and the share of its answers that differ.
     """
-    best, key = None, (2.0, 0)
+    best, key, questions = None, (2.0, 0), Questions(net, task, seed)
     for tolerance in TOLERANCES:
-        machine = merge(net, task, tolerance, seed=seed)
+        machine = merge(questions, task, tolerance)
         if machine is not None:
             error = float((machine(x) != answers).any(2).mean())
             best, key = min((best, key), (machine, (error, len(machine))), key=lambda pair: pair[1])

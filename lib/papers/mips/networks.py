@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
+from jaxtyping import Float, Int, Real
 
 from ...checks import check
+from ...kernels.rnn import Recurrent
 
 ACTIVATIONS = {
     "relu": lambda h: np.maximum(h, 0),
@@ -100,15 +102,17 @@ class Network:
             h = (ACTIVATIONS[self.activation](h) if depth else h) @ W.T + b
         return h
 
-    def step(self, h, x):
+    def step(
+        self, h: Float[np.ndarray, "*batch hidden"], x: Real[np.ndarray, "*batch inputs"]
+    ) -> Float[np.ndarray, "*batch hidden"]:
         """States (…, n) after the symbols x (…, inputs) in the states h (…, n)."""
         return ACTIVATIONS[self.last](self._mlp(self.transition, np.concatenate([h, self.encode(x)], -1)))
 
-    def read(self, h):
+    def read(self, h: Float[np.ndarray, "*batch hidden"]) -> Float[np.ndarray, "*batch outputs"]:
         """Outputs (…, o), not rounded, in the states h (…, n)."""
         return self._mlp(self.readout, h)
 
-    def states(self, x):
+    def states(self, x: Int[np.ndarray, "sequences times inputs"]) -> Float[np.ndarray, "sequences times hidden"]:
         """Hidden states h_1 … h_T (N, T, n) on the sequences x (N, T, inputs)."""
         x = as_array("x", x, 3)
         h, states = np.broadcast_to(self.start, (len(x), self.size)), []
@@ -117,16 +121,16 @@ class Network:
             states.append(h)
         return np.stack(states, 1)
 
-    def outputs(self, x):
+    def outputs(self, x: Int[np.ndarray, "sequences times inputs"]) -> Float[np.ndarray, "sequences times outputs"]:
         """Outputs (N, T, o), not rounded, on the sequences x (N, T, inputs)."""
         return self.read(self.states(x))
 
-    def __call__(self, x):
+    def __call__(self, x: Int[np.ndarray, "sequences times inputs"]) -> Int[np.ndarray, "sequences times outputs"]:
         """Answers (N, T, o), the outputs rounded, int64, to the sequences x (N, T, inputs)."""
         parts = np.array_split(x, -(-len(x) // PART))
         return np.concatenate([np.rint(self.outputs(part)).astype(np.int64) for part in parts])
 
-    def change(self, A, shift=0.0):
+    def change(self, A: Float[np.ndarray, "hidden hidden"], shift: float | Float[np.ndarray, " hidden"] = 0.0) -> "Network":
         """The same function with hidden states A h + shift, for an invertible A (n, n): the affine symmetry.
 
         Raises:
@@ -147,7 +151,9 @@ class Network:
         return replace(self, transition=transition, readout=tuple(undo(self.readout)), start=A @ self.start + shift)
 
 
-def network(stack, member, x_unit=1.0, y_unit=1.0, alphabet=None):
+def network(
+    stack: Recurrent, member: int, x_unit: float = 1.0, y_unit: float = 1.0, alphabet: tuple[int, int] | None = None
+) -> Network:
     """One member of a `kernels.rnn.Recurrent` as a `Network` on plain inputs and outputs, in float64.
 
     The stack saw inputs x / x_unit (or one-hot vectors of the `alphabet`) and learned targets y / y_unit; the units go into

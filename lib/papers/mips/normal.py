@@ -8,11 +8,12 @@ become simple; for networks whose f and g are affine the observer form does it i
 from dataclasses import replace
 
 import numpy as np
+from jaxtyping import Int
 
 from .networks import Network
 
 
-def whiten(net, x, eps=0.1):
+def whiten(net: Network, x: Int[np.ndarray, "sequences times inputs"], eps: float = 0.1) -> Network:
     """Make the second moments of the hidden states on the sequences x one: the symmetric root of their inverse.
 
     Moments about zero, as in the authors' code; directions with a moment below `eps` are left alone.
@@ -59,7 +60,7 @@ def _jordan_basis(W, eps, tol):
     return np.stack(columns, 1)
 
 
-def jordan(net, eps=0.7, tol=0.1):
+def jordan(net: Network, eps: float = 0.7, tol: float = 0.1) -> Network:
     """Bring W towards real Jordan form, three times over; undone where it fails or weights exceed 10⁴.
 
     Eigenvalues closer than `eps` count as one: the authors' large default, needed because a defective eigenvalue splits
@@ -86,7 +87,7 @@ def _blocks(W, tol):
     return [slice(a, b) for a, b in zip(starts, [*starts[1:], n], strict=True)] if abs(rest).max() < tol else []
 
 
-def toeplitz(net, tol=0.1):
+def toeplitz(net: Network, tol: float = 0.1) -> Network:
     """Spend the freedom Jordan blocks leave: upper triangular Toeplitz matrices commute with them.
 
     In every real block one input then enters a single unit, with weight 1: the last unit that any input enters with at
@@ -105,7 +106,7 @@ def toeplitz(net, tol=0.1):
     return net.change(A)
 
 
-def debias(net, eps=0.1):
+def debias(net: Network, eps: float = 0.1) -> Network:
     """Move the part of f's last bias that f never reads (singular values below `eps`) into g's first bias."""
     _, s, V = np.linalg.svd(net.transition[0][0][:, : net.size])
     unread = V[np.concatenate([s, np.zeros(len(V) - len(s))]) < eps]
@@ -115,7 +116,7 @@ def debias(net, eps=0.1):
     return replace(net, transition=(*first, (W, b - P @ b)), readout=((G, c + G @ P @ b), *later))
 
 
-def quantise(net, tol=0.01):
+def quantise(net: Network, tol: float = 0.01) -> Network:
     """Every weight and bias within `tol` of a whole number becomes that number."""
 
     def near(a):
@@ -125,7 +126,7 @@ def quantise(net, tol=0.01):
     return replace(net, transition=transition, readout=readout)
 
 
-def normalise(net, x):
+def normalise(net: Network, x: Int[np.ndarray, "sequences times inputs"]) -> dict[str, Network]:
     """The network after each of the paper's five normalizers, in their order: a dict of name to `Network`."""
     stages = {}
     steps = (("whitening", lambda net: whiten(net, x)), ("Jordan", jordan), ("Toeplitz", toeplitz), ("de-bias", debias),
@@ -135,7 +136,7 @@ def normalise(net, x):
     return stages
 
 
-def observer(net, tol=1e-3):
+def observer(net: Network, tol: float = 1e-3) -> Network:
     """Affine networks in observer form: unit k of the hidden state is the output k steps ahead if all inputs were zero.
 
     With O = [V; VW; VW²; …] cut to its first n rows and s_k = c + Σ_{j<k} V W^j b the new state is O h + s. Then
@@ -172,7 +173,7 @@ def observer(net, tol=1e-3):
     return Network(((np.concatenate([new_W, see @ U], 1), bias),), (readout,), start)
 
 
-def integer_share(net, tol=0.02):
+def integer_share(net: Network, tol: float = 0.02) -> float:
     """Share of weights, biases and start values within `tol` of a whole number."""
     layers = [part.ravel() for pair in (*net.transition, *net.readout) for part in pair]
     every = np.concatenate([*layers, net.start])

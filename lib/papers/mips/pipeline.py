@@ -8,10 +8,12 @@ here, but for the optimiser: L1 and retraining are done by Levenberg-Marquardt, 
 from dataclasses import dataclass, replace
 
 import numpy as np
+from jaxtyping import Int
 
 from ...checks import check
 from . import examples
 from .lattice import best_lattice, label, transitions
+from .networks import Network
 from .normal import normalise
 from .regression import regress
 from .scoreboard import PUBLISHED, Row, read, solve
@@ -87,7 +89,7 @@ class Distilled:
         return min(right, key=lambda program: len(program.text()), default=None)
 
 
-def explained(net, x):
+def explained(net: Network, x: Int[np.ndarray, "sequences times inputs"]) -> float:
     """How much of the place of a network's last hidden states on x a lattice explains: 1 - 12 ⟨(z - round z)²⟩, 0 without.
 
     Coordinates that fell anywhere would be off whole numbers by 1/12 in mean square.
@@ -100,7 +102,9 @@ def explained(net, x):
     return 1 - 12 * float(((z - np.round(z)) ** 2).mean())
 
 
-def sparse(net, x, y):
+def sparse(
+    net: Network, x: Int[np.ndarray, "sequences times inputs"], y: Int[np.ndarray, "sequences times outputs"]
+) -> Network:
     """The network after training with the largest of `PRICES` under which it still answers y to x; else itself."""
     for price in PRICES:
         trial = polished(net, x[:SEQUENCES], y[:SEQUENCES], price=price)
@@ -109,7 +113,7 @@ def sparse(net, x, y):
     return net
 
 
-def distil(task, net, *, sequences=2000, fresh=20000, seed=0):
+def distil(task: Task, net: Network, *, sequences: int = 2000, fresh: int = 20000, seed: int = 0) -> Distilled:
     """The whole road for a `Network` on plain numbers.
 
     The regressions read states and the network's own answers on `sequences` sequences; a program counts if it is right on
@@ -128,7 +132,7 @@ def distil(task, net, *, sequences=2000, fresh=20000, seed=0):
     return Distilled(stages, solutions, right, x)
 
 
-def contradictions(road, x):
+def contradictions(road: Distilled, x: Int[np.ndarray, "sequences times inputs"]) -> tuple[tuple[int, int], tuple[int, int]]:
     """Keys with more than one value among all keys in the last step of x: (of transitions, keys), (of outputs, keys).
 
     The table is that of the lattice of the network as trained; without a lattice there are no keys.

@@ -7,6 +7,7 @@ import ast
 from dataclasses import dataclass, field
 
 import numpy as np
+from jaxtyping import Int
 
 from .expressions import evaluate, names, rename, size, text
 
@@ -38,7 +39,7 @@ class Program:
     outputs: tuple
     tables: dict = field(default_factory=dict)
 
-    def trace(self, x):
+    def trace(self, x: Int[np.ndarray, "sequences times inputs"]) -> dict[str, Int[np.ndarray, "sequences times"]]:
         """The value of every name in `steps` after each symbol of x (N, T, inputs): {name: (N, T)}, int64."""
         x = np.asarray(x).astype(np.int64)
         values = {name: np.full(len(x), v) for name, v in self.start.items()}
@@ -51,7 +52,7 @@ class Program:
             values |= {name: values[f"next_{name}"] for name in self.start}
         return seen
 
-    def __call__(self, x):
+    def __call__(self, x: Int[np.ndarray, "sequences times inputs"]) -> Int[np.ndarray, "sequences times outputs"]:
         """Answers (N, T, outputs), int64, to x (N, T, inputs): the interpreter."""
         seen = self.trace(x)
         return np.stack([seen[name] for name in self.outputs], 2)
@@ -107,7 +108,7 @@ class Template:
     pairs: tuple = ()
     kind = "template"
 
-    def __call__(self, x):
+    def __call__(self, x: Int[np.ndarray, "sequences times inputs"]) -> Int[np.ndarray, "sequences times outputs"]:
         """Answers (N, T, 1) to x (N, T, 1)."""
         if self.form == "majority":
             return (x == np.arange(x.max() + 1)).cumsum(1).argmax(2)[:, :, None]
@@ -206,7 +207,7 @@ def safe(source):
     return scope["f"]
 
 
-def run_text(source, x):
+def run_text(source: str, x: Int[np.ndarray, "sequences times inputs"]) -> Int[np.ndarray, "sequences times outputs"]:
     """Answers (N, T, outputs) of a program's text to x (N, T, inputs), through `safe`."""
     function = safe(source)
     rows = [function([v[0] for v in row] if len(row[0]) == 1 else [tuple(v) for v in row]) for row in np.asarray(x).tolist()]

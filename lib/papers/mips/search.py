@@ -143,11 +143,22 @@ class Bank:
         short = np.flatnonzero(self.sizes <= 2)[:300]
         truth = np.isin(target, (0, 1)).all()
         few, best = _telling(target), None
+        seen, goal = values.T[few], target[few, None]  # (few, expressions)
+        parts = {"min": (seen >= goal).all(0), "max": (seen <= goal).all(0), "*": ((seen != 0) | (goal == 0)).all(0)}
         for op in ("<", "==", "!=", "min", "max", "*") if truth else ("min", "max", "*"):
+            which = np.flatnonzero(parts[op]) if op in parts else np.arange(len(values))
             for swap, i in itertools.product((False, True) if op == "<" else (False,), short):
+                if best is not None and self.sizes[i] + 1 >= best[0]:
+                    break  # what follows is no shorter
+                if op in parts and not parts[op][i]:
+                    continue
                 order = (lambda p, q: (q, p)) if swap else (lambda p, q: (p, q))
-                rough = OPERATORS[op](*order(values[i, few], values[:, few])) == target[few]
-                rough = np.flatnonzero(rough.all(1))[:TRIED]
+                rough = which
+                for row, wanted in zip(seen, goal, strict=True):
+                    rough = rough[OPERATORS[op](*order(row[i], row[rough])) == wanted]
+                    if not len(rough):
+                        break
+                rough = rough[:TRIED]
                 for j in rough[(OPERATORS[op](*order(values[i], values[rough])) == target).all(1)][:1]:
                     size = self.sizes[i] + self.sizes[j]
                     if best is None or size < best[0]:

@@ -4,23 +4,27 @@ Only the network is read: programs are chosen by how well they agree with its an
 question, which `scoreboard` asks.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+from jaxtyping import Int
 
 from . import affine
-from .expressions import is_bit, names, rename, simplify, terms
+from .expressions import simplify
 from .labels import choices, predictions
 from .machine import Machine, extract, minimal
+from .networks import Network
 from .programs import Program, Template, symbols
+from .readable import named, tidy
 from .search import Bank
-from .tasks import wrong
+from .tasks import Task, wrong
 
 SEEN = 16384  # sequences on which a network is read
 ROWS = 256  # cells of a machine's table that an expression is held against
 LOOSE = 1e-3  # share of sequences on which a program may differ from its network and still be a reading of it
 GROUPS = 6  # sets of labels that are tried once there is a program
-SHORT = 12  # size of a program that is good enough
+SHORT = 8  # size of a program that is good enough
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,9 @@ class Result:
     reason: str = ""
 
 
-def differs(program, x, answers):
+def differs(
+    program: Callable, x: Int[np.ndarray, "sequences times inputs"], answers: Int[np.ndarray, "sequences times outputs"]
+) -> float:
     """Share of the sequences x (N, T, inputs) on which a program does not give `answers` (N, T, o); 1 if already many of the
     first 1024."""
     if wrong(program, x[:1024], answers[:1024]).mean() > 0.1:
@@ -50,12 +56,16 @@ def differs(program, x, answers):
     return float(wrong(program, x, answers).mean())
 
 
-def affine_program(net, x, answers):
+def affine_program(
+    net: Network, x: Int[np.ndarray, "sequences times inputs"], answers: Int[np.ndarray, "sequences times outputs"]
+) -> Program | None:
     """The whole-number recurrence of an affine network, if there is one that answers as the network does; else None."""
     M, o = affine.markov(net, x.shape[1])
     found = affine.recurrence(np.rint(M), np.rint(o))
     program = found and affine.program(*found)
-    return program if program and differs(program, x, answers) <= LOOSE else None
+    if program is None or differs(program, x, answers) > LOOSE:
+        return None
+    return named(program, {})[0] if len(program.start) == 1 else program
 
 
 def _formula(machine, group, labels, task, cells):
@@ -101,8 +111,11 @@ def formula_program(net, machine, task, x, answers, *, seed=0):
     best, meaning, key = None, {}, (LOOSE, np.inf)
     for tried, group in enumerate(choices(labels, len(machine)), 1):
         program = _formula(machine, group, labels, task, cells)
-        if program is not None and (found := (differs(program, x, answers), program.size)) <= key:
-            best, meaning, key = program, dict(zip("abc", group, strict=False)), found
+        if program is None:
+            continue
+        program, told = tidy(program, dict(zip("abc", group, strict=False)), task)
+        if (found := (differs(program, x, answers), program.size)) < key:
+            best, meaning, key = program, told, found
         if best is not None and ((key[0] == 0 and key[1] <= SHORT) or tried >= GROUPS):
             break
     if best is None and len(machine) == 1 and task.inputs == 1 and set(np.unique(answers)) <= {0, 1}:
@@ -112,45 +125,9 @@ def formula_program(net, machine, task, x, answers, *, seed=0):
     return named(best, meaning) if best else (None, {})
 
 
-def named(program, meaning):
-    """The program with names for its variables that say what becomes of them, where that can be told from the formula."""
-    every, new = dict(program.steps), {}
-    bits = {name for name, e in program.steps if is_bit(e, set())}
-    for variable in program.start:
-        update = every[f"next_{variable}"]
-        word = _word(variable, every.get(update, update), program.inputs, bits)
-        taken = {*new.values(), *program.inputs, *program.outputs}
-        new[variable] = variable if word in taken or not word else word
-    words = new | {f"next_{old}": f"next_{word}" for old, word in new.items()}
-    steps = tuple((words.get(name, name), rename(e, words)) for name, e in program.steps)
-    start = {new[name]: value for name, value in program.start.items()}
-    renamed = Program(program.kind, program.inputs, start, steps, program.outputs, program.tables)
-    return renamed, {new[name]: text for name, text in meaning.items()}
-
-
-def _word(variable, update, inputs, bits):
-    """A name for a variable from what it becomes, or None."""
-    if update in inputs:
-        return "previous"
-    if not isinstance(update, tuple):
-        return None
-    op, *args = update
-    own = variable in names(update)
-    if op in ("max", "min") and own:
-        return "largest" if op == "max" else "smallest"
-    if op == "^" and own:
-        return "parity"
-    if op == "%" and own:
-        return "total" if terms(args[0]).get(variable) == 1 else "remainder"
-    if op in ("+", "-") and terms(update).get(variable) == 1:
-        others = [e for e in terms(update) if e not in (variable, 1)]
-        return "count" if all(is_bit(e, bits) for e in others) else "total"
-    if op in (">", ">=", "//") and own and set(inputs) <= names(update) and len(inputs) > 1:
-        return "carry"
-    return None
-
-
-def template_program(answers, task, x):
+def template_program(
+    answers: Int[np.ndarray, "sequences times outputs"], task: Task, x: Int[np.ndarray, "sequences times inputs"]
+) -> Template | None:
     """The first declared template that gives a network's answers (N, T, outputs) on x, or None."""
     if task.inputs > 1 or task.low or answers.shape[2] > 1:
         return None
@@ -164,7 +141,7 @@ def template_program(answers, task, x):
     return next((form for form in forms if differs(form, x, answers) <= LOOSE), None)
 
 
-def table_program(machine):
+def table_program(machine: Machine) -> Program:
     """The machine itself as a program."""
     low, high = machine.symbols[0], machine.symbols[-1]
     xs, shape = symbols(len(low)), [len(machine), *(high - low + 1)]
@@ -177,7 +154,9 @@ def table_program(machine):
     return Program("table", xs, {"a": 0}, tuple(steps), tuple(ys), tables)
 
 
-def synthesise(net, task, x, *, templates=True, seed=0):
+def synthesise(
+    net: Network, task: Task, x: Int[np.ndarray, "sequences times inputs"], *, templates: bool = True, seed: int = 0
+) -> Result:
     """A program for one network.
 
     Args:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Bool, Int
 
 from ...checks import check
 
@@ -44,9 +45,11 @@ class Task:
         if y.shape[:2] != (1, self.T):
             raise ValueError(f"function = answers of shape {y.shape} to one sequence: expected (1, {self.T}, outputs)")
 
-    def __call__(self, x):
+    def __call__(self, x: Int[np.ndarray, "sequences times inputs"]) -> Int[np.ndarray, "sequences times outputs"]:
         """Answers (N, T, outputs), int64, to the sequences x (N, T, inputs)."""
         y = np.asarray(self.function(np.asarray(x, np.int64)))
+        if y.dtype.kind not in "biuf":
+            raise ValueError(f"function = answers such as {y.ravel()[0]!r}: expected whole numbers")
         whole = y.astype(np.int64) if y.dtype.kind in "iub" else np.rint(y).astype(np.int64)
         if y.dtype.kind not in "iub" and not np.array_equal(whole, y):
             raise ValueError("function = answers that are not whole: expected whole numbers")
@@ -62,14 +65,16 @@ class Task:
         one = np.arange(self.low, self.high + 1)
         return np.stack(np.meshgrid(*[one] * self.inputs, indexing="ij"), -1).reshape(-1, self.inputs)
 
-    def sample(self, n, seed):
+    def sample(
+        self, n: int, seed
+    ) -> tuple[Int[np.ndarray, "sequences times inputs"], Int[np.ndarray, "sequences times outputs"]]:
         """`n` sequences x (n, T, inputs) of the task's own distribution and their answers y (n, T, outputs), int64."""
         check("n", n, int, low=1)
         rng = np.random.default_rng(seed)
         x = self.draw(rng, n, self.T) if self.draw else rng.integers(self.low, self.high + 1, (n, self.T, self.inputs))
         return x, self(x)
 
-    def every(self, limit=1 << 20):
+    def every(self, limit: int = 1 << 20) -> Int[np.ndarray, "sequences times inputs"] | None:
         """All sequences (N, T, inputs) if there are at most `limit` of them, else None. int64."""
         count = len(self.symbols) ** self.T
         if count > limit:
@@ -78,17 +83,34 @@ class Task:
         return self.symbols[index]
 
 
-def wrong(answer, x, y, part=1 << 16):
+def wrong(
+    answer: Callable,
+    x: Int[np.ndarray, "sequences times inputs"],
+    y: Int[np.ndarray, "sequences times outputs"],
+    part: int = 1 << 16,
+) -> Bool[np.ndarray, " sequences"]:
     """Sequences x (N, T, inputs) that a function does not answer with y (N, T, outputs) throughout, a mask (N,)."""
     split = range(0, len(x), part)
     return np.concatenate([(answer(x[i : i + part]) != y[i : i + part]).any((1, 2)) for i in split])
 
 
 def of_lists(function):
-    """`function`, written for one list of symbols (pairs, if there are two a step), as a Task needs it."""
+    """`function`, written for one list of symbols (pairs, if there are two a step), as a Task needs it.
+
+    Where it fails or gives another number of answers than there are symbols, a ValueError shows the list.
+    """
+
+    def answer(xs):
+        try:
+            ys = list(function(list(xs)))
+        except Exception as error:  # whatever a stranger's function raises
+            raise ValueError(f"function = {type(error).__name__} ({error}) for the list {xs}: expected answers") from error
+        if len(ys) != len(xs):
+            raise ValueError(f"function = {len(ys)} answers to the list {xs}: expected one for each symbol")
+        return ys
 
     def answers(x):
-        return np.array([function(row[:, 0].tolist() if row.shape[1] == 1 else row.tolist()) for row in x])
+        return np.array([answer(row[:, 0].tolist() if row.shape[1] == 1 else row.tolist()) for row in x])
 
     return answers
 
@@ -106,7 +128,7 @@ def scan(step, *start):
     return answers
 
 
-def shifted(x, k):
+def shifted(x: Int[np.ndarray, "sequences times"], k: int) -> Int[np.ndarray, "sequences times"]:
     """x (N, T) k steps later, zeros before."""
     return np.concatenate([np.zeros_like(x[:, :k]), x], 1)[:, : x.shape[1]]
 

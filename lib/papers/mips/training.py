@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
 from ...checks import check
 from ...kernels.least_squares import MOVE, levenberg_marquardt
@@ -102,7 +104,9 @@ class Units:
     x: float
     y: float
 
-    def tensors(self, x, y):
+    def tensors(
+        self, x: Int[np.ndarray, "sequences times inputs"], y: Int[np.ndarray, "sequences times outputs"]
+    ) -> tuple[Float[Tensor, "sequences times in"], Float[Tensor, "sequences times out"]]:
         """Inputs and targets, float32, of the sequences x (N, T, inputs) and answers y (N, T, outputs)."""
         if self.alphabet is None:
             inputs = x / self.x
@@ -151,7 +155,14 @@ class Trained:
     example: tuple | None = None
 
 
-def polish(stack, x, y, *, price=0.0, free=None):
+def polish(
+    stack: Recurrent,
+    x: Float[Tensor, "sequences times in"],
+    y: Float[Tensor, "sequences times out"],
+    *,
+    price: float = 0.0,
+    free: Bool[Tensor, " parameters"] | None = None,
+) -> Recurrent:
     """Levenberg-Marquardt on one network in float64: sequences x (S, T, d), targets y (S, T, o). Returns the network.
 
     Adam leaves a small network near an exact solution; this goes all the way, since the residuals can be zero.
@@ -180,7 +191,14 @@ def polish(stack, x, y, *, price=0.0, free=None):
     return replace(stack, theta=(base + values[0] @ place).to(stack.theta.dtype))
 
 
-def polished(net, x, y, *, price=0.0, freeze=False):
+def polished(
+    net: Network,
+    x: Int[np.ndarray, "sequences times inputs"],
+    y: Int[np.ndarray, "sequences times outputs"],
+    *,
+    price: float = 0.0,
+    freeze: bool = False,
+) -> Network:
     """A `Network` on plain numbers after `polish` on whole numbers x (S, T, inputs), y (S, T, o), y in units of the largest.
 
     With `freeze` parameters that are exactly 0 stay so.

@@ -21,13 +21,16 @@ def load(path):
     path = Path(path)
     if path.suffix == ".npz":
         with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
+            return {name: np.asarray(array, np.float64) for name, array in arrays.items()}
     if path.suffix in (".pt", ".pth"):
         try:
             tensors = torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             raise ValueError(f"path = {str(path)!r}: expected nothing but tensors in it") from error
-        return {name: tensor.detach().numpy() for name, tensor in tensors.items()}
+        if not isinstance(tensors, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in tensors.values()):
+            held = list(tensors) if isinstance(tensors, dict) else type(tensors).__name__
+            raise ValueError(f"path = {str(path)!r}, which holds {held}: expected a state dictionary, from names to tensors")
+        return {name: tensor.detach().float().numpy() for name, tensor in tensors.items()}
     if path.suffix == ".safetensors":
         from safetensors.numpy import load_file
 

@@ -5,7 +5,7 @@ them, `language` reads and steers any causal language model, `probes` and `measu
 """
 
 from . import facts, probes, world
-from .language import INSTALLED, Language, check_model, installed, load, toys
+from .language import INSTALLED, RANDOM, Language, check_model, installed, load, toys
 from .llama import Trained, stored, teach
 from .measure import (
     FAMILIES,
@@ -40,6 +40,7 @@ __all__ = [
     "FITS",
     "FITTED",
     "INSTALLED",
+    "RANDOM",
     "TRAININGS",
     "Language",
     "Steering",

