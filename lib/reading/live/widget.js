@@ -207,6 +207,7 @@ class Live {
     this.state.settings = { ...this.settings };
     if (this.trains && name != "speed") {
       this.state.problem = SCENE.problem(this.state.settings, this.tools);
+      this.unmeasured = true;
       this.send({ tune: true });
     }
     this.show();
@@ -219,6 +220,7 @@ class Live {
     this.id++; // answers to what was asked before no longer count
     this.waiting = this.owed = 0;
     this.news = false;
+    this.unmeasured = true;
     this.goal = SCENE.until ?? Infinity;
     this.meter = { at: performance.now(), step: 0 };
     if (this.trains) {
@@ -348,11 +350,11 @@ class Live {
   draw(now) {
     const { state, view } = this, width = this.canvas.clientWidth;
     this.dirty = false;
-    if (!width || (this.trains && !this.news && !state.history.length)) return;
+    if (!width || (this.trains && this.unmeasured && !this.news)) return;
     if (this.news) {
       state.history.push({ step: state.step, losses: Array.from(state.losses), ...SCENE.measure?.(state, this.tools) });
       if (state.history.length > 600) state.history = state.history.filter((_, k) => k % 2 == 0);
-      this.news = false;
+      this.news = this.unmeasured = false;
     }
     view.clear(width, Math.round(SCENE.height(width)));
     SCENE.draw(view, state, this.tools);
