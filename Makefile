@@ -165,7 +165,7 @@ $(PAGES:%=$(OUT)/%.ipynb): $(OUT)/%.ipynb: $(OUT)/source/%.md $(CHAPTERS:%=$(OUT
 
 SITE := $(OUT)/site
 $(HTML)/index.html: $(CHAPTERS:%=$(OUT)/%.ipynb) $(PAGES:%=$(OUT)/%.ipynb) $(TEXTS) _config.yml _toc.yml book/references.bib CITATION.cff \
-		$(VENDOR) $(wildcard book/_static/*.* lib/publishing/*.* lib/pages.py)
+		$(VENDOR) $(wildcard book/_static/*.* lib/publishing/*.*)
 	$(call alone,$(OUT)/.site.lock); \
 	mkdir -p $(SITE)/book; \
 	cp -p $(filter %.ipynb,$^) $(TEXTS) $(SITE)/book; \

@@ -8,6 +8,7 @@ written whole or not at all, so a sweep that was interrupted, wherever, goes on 
 """
 
 import argparse
+import csv
 import datetime
 import hashlib
 import importlib.util
@@ -18,6 +19,7 @@ import re
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -30,15 +32,18 @@ elif __name__ == "__mp_main__":  # a worker
 
 import jupytext
 import nbformat
+import pandas
 import papermill
 from dask.distributed import Client, LocalCluster, as_completed
 from tqdm import tqdm
 
 from .checks import check, nearest
-from .files import check_writable, whole
+from .files import alone, check_writable, whole
 from .reading import ledger
-from .reading.verdicts import frame, read
+from .reading.verdicts import COLUMNS, read
 from .scales import BOOK, at_scale
+
+AHEAD = 1000  # runs that the scheduler knows of at a time: more than any cluster has workers, and little to keep in memory
 
 
 def parse_axis(text):
@@ -131,7 +136,7 @@ def finished(path):
     if not path.exists():
         return False
     try:
-        return nbformat.read(path, 4).metadata.papermill.exception is None
+        return json.loads(path.read_bytes())["metadata"]["papermill"]["exception"] is None
     except Exception as fault:  # whatever stands there is not a run of ours
         print(f"{path.name} is not an executed notebook and is run again ({type(fault).__name__})", file=sys.stderr)
         return False
@@ -140,16 +145,16 @@ def finished(path):
 def run(notebook, path, parameters):
     """Execute one run and put its notebook at `path`, whole or not at all. Returns None, or what went wrong as text.
 
-    A run that is there already is left alone: Dask asks again for the results that a lost worker held.
+    A run that is there already is left alone, and one that another process is at is waited for: Dask asks again for what a
+    lost worker had, which may be at it still, and two sweeps may share a folder.
     """
-    if finished(path):
-        return None
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            executed = Path(folder) / "run.ipynb"
-            papermill.execute_notebook(notebook, executed, parameters, progress_bar=False)
-            with whole(path) as draft:
-                shutil.copyfile(executed, draft)
+        with alone(path), tempfile.TemporaryDirectory() as folder:
+            if not finished(path):
+                executed = Path(folder) / "run.ipynb"
+                papermill.execute_notebook(notebook, executed, parameters, progress_bar=False)
+                with whole(path) as draft:
+                    shutil.copyfile(executed, draft)
     except papermill.PapermillExecutionError as error:
         return f"{error.ename}: {error.evalue}"
     except OSError as error:  # a full disk, say
@@ -158,19 +163,23 @@ def run(notebook, path, parameters):
 
 
 def summary(paths):
-    """Verdicts counted over the notebooks: a table with a row for each claim and a column for each verdict."""
-    table = frame(paths)
-    return table.groupby(["id", "verdict"], sort=False).size().unstack(fill_value=0) if len(table) else table
+    """Verdicts counted over the notebooks, as text: a row for each claim and a column for each verdict."""
+    counts = Counter((row["id"], row["verdict"]) for path in paths for row in read(path))
+    return pandas.Series(counts).rename_axis(["id", "verdict"]).unstack(fill_value=0).to_string() if counts else "no claims"
 
 
-def save(paths, file):
-    """The claims of the notebooks with each run's parameters, one row a claim, as .csv or .parquet (which needs pyarrow)."""
-    table = frame(paths)
-    parameters = {str(path): dict(nbformat.read(path, 4).metadata.papermill.parameters) for path in paths}
-    for name in sorted({name for values in parameters.values() for name in values}):
-        table[name] = [str(parameters[path].get(name, "")) for path in table["notebook"]]
+def save(runs, file):
+    """Write the claims of the runs, {path: parameters}, one row a claim, as .csv or .parquet (which needs pyarrow)."""
+    columns = dict.fromkeys([*COLUMNS, "notebook", *(name for parameters in runs.values() for name in parameters)])
     with whole(file) as draft:
-        getattr(table, {".csv": "to_csv", ".parquet": "to_parquet"}[file.suffix])(draft, index=False)
+        table = draft.with_suffix(".csv")
+        with table.open("w", newline="", encoding="utf-8") as out:
+            writer = csv.DictWriter(out, columns, extrasaction="ignore")
+            writer.writeheader()
+            for path, parameters in runs.items():
+                writer.writerows(row | {"notebook": str(path)} | parameters for row in read(path))
+        if file.suffix == ".parquet":
+            pandas.read_csv(table).to_parquet(draft, index=False)
 
 
 def main(arguments=None):
@@ -215,11 +224,11 @@ def main(arguments=None):
     except OSError as error:  # there is no such scheduler
         print(error, file=sys.stderr)
         return 1
-    done = [path for path in runs if path not in failures]
+    done = {path: parameters for path, parameters in runs.items() if path not in failures}
     for path, why in failures.items():
         print(f"failed: {path.name}: {why}", file=sys.stderr)
     if done:
-        print(summary(done).to_string())
+        print(summary(done))
         if options.table:
             save(done, options.table)
         if options.ledger and not failures:
@@ -238,15 +247,20 @@ def _spread(notebook, todo, options):
     with cluster as place, Client(place) as client:
         # A task and not scattered data: Dask makes it again if the worker that holds it is lost.
         source = client.submit(nbformat.reads, nbformat.writes(notebook), 4)
-        futures = {client.submit(run, source, path.absolute(), values, pure=False): path for path, values in todo.items()}
-        for future in tqdm(as_completed(futures), total=len(todo), desc="runs", smoothing=0):
+        futures = ((client.submit(run, source, path.absolute(), todo[path], pure=False), path) for path in todo)
+        paths = dict(itertools.islice(futures, AHEAD))
+        queue = as_completed(paths)
+        for future in tqdm(queue, total=len(todo), desc="runs", smoothing=0):
+            path = paths.pop(future)
             if future.status == "finished":
-                why, path = future.result(), futures[future]
                 lost.pop(path)
-                if why:
+                if why := future.result():
                     lost[path] = why
             elif future.status == "error":
-                lost[futures[future]] = str(future.exception())
+                lost[path] = str(future.exception())
+            for one, its_path in itertools.islice(futures, 1):
+                paths[one] = its_path
+                queue.add(one)
     return lost
 
 

@@ -15,6 +15,10 @@ MODULES = [path.relative_to(ROOT).with_suffix("") for path in ROOT.glob("lib/ker
 CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"  # a whole number passes for a float
 jaxtyping.install_import_hook([".".join(path.parts) for path in MODULES] + ["lib.reading"], CHECKER)
 
+# `make torture` sets a seed and runs tests/torture at length; other runs of the tests take a small share of each.
+TORTURE = int(os.environ.get("TORTURE") or 0)
+FULL = "TORTURE" in os.environ
+
 SMOKE = ROOT / "_build/smoke"
 CHAPTERS = sorted(md.stem for md in ROOT.glob("book/*.md") if any(ROOT.glob(f"lib/papers/{md.stem}*")))
 
@@ -32,3 +36,7 @@ def reader():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def pytest_report_header():
+    return f"tests/torture with SEED={TORTURE}" if FULL else None

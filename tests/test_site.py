@@ -59,13 +59,15 @@ def compressed(path):
     return (gzip.compress(data), True) if text else (data, False)
 
 
-class Server(http.server.SimpleHTTPRequestHandler):
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+class Server(Quiet):
     """Serves the site as most servers do: text is compressed, connections are kept."""
 
     protocol_version = "HTTP/1.1"
-
-    def log_message(self, *args):
-        pass
 
     def do_GET(self):
         path = self.translate_path(self.path)

@@ -83,6 +83,12 @@ def _moved(fig):
 
 def stack(fig):
     """Lay `fig` out anew for a phone: `PHONE` inches wide, no more panels beside each other than fit, no small text."""
+    for ax in fig.axes:
+        for axis in (ax.xaxis, ax.yaxis):  # a place between whole numbers stays without a label
+            if isinstance(axis.get_major_locator(), MaxNLocator) and all(t == round(t) for t in axis.get_majorticklocs()):
+                axis.get_major_locator().set_params(integer=True)
+        if ax.get_legend():
+            ax.get_legend().set_bbox_to_anchor(None)  # there is no room beside the axes
     fig.set_layout_engine("constrained")
     width, height = fig.get_size_inches()
     panels = [ax for ax in fig.axes if ax.get_subplotspec() is not None]

@@ -51,7 +51,10 @@ def parameters(namespace):
                     raise ValueError(f"{fault} (with papermill: -y '{name}: …', which reads YAML)") from None
                 raise
 
-    for name in _given(namespace.get("In", [])):
+    sources = [source for source in namespace.get("In", []) if source]
+    if sources and sources[0].startswith("# Parameters"):  # papermill puts it behind the defaults if it knows them
+        raise ValueError("parameters are given before their defaults: expected the tag `parameters` on the first cell")
+    for name in _given(sources):
         if name not in known:
             near = nearest(name, known)
             raise ValueError(f"{name} = {namespace[name]!r}: expected a parameter of this chapter, the nearest is {near}")

@@ -101,11 +101,3 @@ def read(notebook: str | Path) -> list[dict]:
     """The claims in an executed notebook (path to an .ipynb): a list of dicts with the keys of `COLUMNS`."""
     path = Path(notebook)
     return _read(path, path.stat().st_mtime_ns)
-
-
-def frame(notebooks: list):
-    """The claims of several executed notebooks as one `pandas.DataFrame`, one row a claim, with the notebook's path."""
-    import pandas
-
-    rows = [row | {"notebook": str(path)} for path in notebooks for row in read(path)]
-    return pandas.DataFrame(rows, columns=[*COLUMNS, "notebook"])

@@ -45,7 +45,7 @@ async function loadEngine(bytes) {
 
   // Copies an array into the engine's memory; gives its address. Views do not outlive a call: memory may grow.
   const put = (array, Type = Float32Array) => {
-    const data = Type == BigInt64Array ? BigInt64Array.from(array, BigInt) : Type.from(array);
+    const data = array instanceof Type ? array : Type == BigInt64Array ? BigInt64Array.from(array, BigInt) : Type.from(array);
     const at = exports.take(BigInt(data.byteLength));
     new Type(exports.memory.buffer, at, data.length).set(data);
     return at;
@@ -221,7 +221,11 @@ const BATCH = {
       counts.push(...wide);
       scales.push(q.scale ? q.scale(step) : 1);
     }
-    const joined = (list) => memory.put(Float32Array.from(list.flatMap((part) => [...part])));
+    const joined = (list) => {
+      const all = new Float32Array(list.reduce((sum, part) => sum + part.length, 0));
+      list.reduce((at, part) => (all.set(part, at), at + part.length), 0);
+      return memory.put(all);
+    };
     return { times: memory.put(times, BigInt64Array), counts: memory.put(counts, BigInt64Array), x: joined(parts.x),
       ...(parts.noise.length ? { noise: joined(parts.noise) } : {}), y: joined(parts.y), w: joined(parts.w),
       scales: memory.put(scales) };

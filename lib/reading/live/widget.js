@@ -17,7 +17,7 @@
 //   step(state, milliseconds, tools) -> true when done: instead of `problem`, for what is not training; raises state.step
 //   every, permute(theta, step, first, settings, tools) -> order, or nothing: after so many updates, in the workers, parameters may
 //              change places, number k coming from order[k]; `first` is the number of the first member in theta
-//   begin(settings, tools) -> state.memory: whatever drawing needs and training does not change
+//   begin(settings, tools) -> state.memory, at every restart: whatever drawing needs and training does not change
 //   measure(state, tools) -> {name: number}: what the history keeps, beside step and losses, at every picture
 //   height(width) -> height of the picture;  draw(view, state, tools): view is a `View` of plot.js
 //   summary(state) -> one sentence that says what is seen: under the picture, and spoken every few seconds
@@ -207,7 +207,7 @@ class Live {
     this.state.settings = { ...this.settings };
     if (this.trains && name != "speed") {
       this.state.problem = SCENE.problem(this.state.settings, this.tools);
-      this.state.memory = SCENE.begin?.(this.state.settings, this.tools) ?? this.state.memory;
+      this.unmeasured = true;
       this.send({ tune: true });
     }
     this.show();
@@ -220,6 +220,7 @@ class Live {
     this.id++; // answers to what was asked before no longer count
     this.waiting = this.owed = 0;
     this.news = false;
+    this.unmeasured = true;
     this.goal = SCENE.until ?? Infinity;
     this.meter = { at: performance.now(), step: 0 };
     if (this.trains) {
@@ -349,11 +350,11 @@ class Live {
   draw(now) {
     const { state, view } = this, width = this.canvas.clientWidth;
     this.dirty = false;
-    if (!width || (this.trains && !this.news && !state.history.length)) return;
+    if (!width || (this.trains && this.unmeasured && !this.news)) return;
     if (this.news) {
       state.history.push({ step: state.step, losses: Array.from(state.losses), ...SCENE.measure?.(state, this.tools) });
       if (state.history.length > 600) state.history = state.history.filter((_, k) => k % 2 == 0);
-      this.news = false;
+      this.news = this.unmeasured = false;
     }
     view.clear(width, Math.round(SCENE.height(width)));
     SCENE.draw(view, state, this.tools);
