@@ -68,9 +68,7 @@ def hosts():
             ip("-n", name, "addr", "add", f"10.77.0.{place}/24", "dev", device)
             for up in (device, "lo"):
                 ip("-n", name, "link", "set", up, "up")
-        yield [
-            (name, f"10.77.0.{place}", device) for place, (name, device) in enumerate(zip(names, devices, strict=True), 1)
-        ]
+        yield [(name, f"10.77.0.{place}", device) for name, device, place in zip(names, devices, (1, 2), strict=True)]
     finally:
         for name in names:
             subprocess.run(["ip", "netns", "del", name], capture_output=True)
@@ -99,22 +97,21 @@ def test_two_hosts(hosts, tmp_path):
     done.touch()
     dask = str(Path(sys.executable).with_name("dask"))
     address = f"tcp://{here[1]}:8786"
+    scheduler = [dask, "scheduler", "--no-dashboard", "--host", here[1], "--port", "8786"]
     worker = [
         dask,
         "worker",
-        address,
+        "--no-dashboard",
         "--host",
         there[1],
         "--nthreads",
         "1",
-        "--no-dashboard",
         "--local-directory",
         tmp_path,
+        address,
     ]
     grid = ["--grid", f"seed=0:{RUNS}", "--grid", "log=done", "--out", out, "--scheduler", address]
-    processes = [
-        start(here, tmp_path / "scheduler.log", dask, "scheduler", "--host", here[1], "--port", "8786", "--no-dashboard")
-    ]
+    processes = [start(here, tmp_path / "scheduler.log", *scheduler)]
     try:
         workers = [start(there, tmp_path / f"worker{i}.log", *worker) for i in range(2)]
         sweep = start(here, tmp_path / "sweep.log", sys.executable, "-m", "lib.sweep", page, *grid)

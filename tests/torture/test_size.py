@@ -12,7 +12,7 @@ RUNS = 10_000 if FULL else 200
 SECONDS = RUNS / 100 if FULL else 10  # a hundredth of what the runs would take; starting a cluster takes a few
 MEGABYTES = 200
 MEASURE = """
-import json, resource, sys
+import json, sys, time
 from pathlib import Path
 from lib import sweep
 
@@ -20,8 +20,8 @@ def made(notebook, path, parameters):  # a run that takes no time
     path.write_text(stub)
 
 def used():  # by this process, in which Dask's client and scheduler are
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+    return time.process_time(), int(peak.split()[1]) / 1000
 
 if __name__ == "__main__":
     page, out, runs = sys.argv[1:]
