@@ -20,6 +20,7 @@ TORTURE = int(os.environ.get("TORTURE") or 0)
 FULL = "TORTURE" in os.environ
 
 SMOKE = ROOT / "_build/smoke"
+PAGES = sorted(md for md in ROOT.glob("book/*.md") if md.read_text(encoding="utf-8").startswith("---\njupytext:"))
 CHAPTERS = sorted(md.stem for md in ROOT.glob("book/*.md") if any(ROOT.glob(f"lib/papers/{md.stem}*")))
 
 

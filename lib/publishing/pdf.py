@@ -50,7 +50,7 @@ UNFOLD = """() => {
 def pages() -> list[tuple[str | None, str]]:
     """The pages of the book in its order: the part that begins with one, or None, and its name, such as `book/lottery`."""
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    listed = []
+    listed: list[tuple[str | None, str]] = []
     for part in toc["parts"]:
         captions = [part["caption"], *[None] * (len(part["chapters"]) - 1)]
         listed += zip(captions, [chapter["file"] for chapter in part["chapters"]], strict=True)

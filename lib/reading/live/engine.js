@@ -35,6 +35,28 @@ function membersOf(problem) {
   return members;
 }
 
+const ACTIVATE = {
+  silu: (h) => h / (1 + Math.exp(-h)),
+  relu: (h) => Math.max(h, 0),
+  leaky_relu: (h) => (h > 0 ? h : 0.01 * h),
+  tanh: Math.tanh,
+};
+// Outputs of one MLP, layers `sizes`, parameters in theta from `from` on, at one input x; `hidden` receives activations.
+function forward(sizes, theta, from, x, activation = "silu", hidden = []) {
+  let h = x;
+  for (let l = 0; l + 1 < sizes.length; l++) {
+    const inputs = sizes[l], out = new Float64Array(sizes[l + 1]), bias = from + inputs * out.length;
+    for (let r = 0; r < out.length; r++) {
+      let sum = theta[bias + r];
+      for (let c = 0; c < inputs; c++) sum += theta[from + r * inputs + c] * h[c];
+      out[r] = l + 2 < sizes.length ? ACTIVATE[activation](sum) : sum;
+    }
+    from = bias + out.length;
+    hidden.push((h = out));
+  }
+  return h;
+}
+
 async function loadEngine(bytes) {
   const module = await WebAssembly.compile(bytes);
   const layout = JSON.parse(new TextDecoder().decode(WebAssembly.Module.customSections(module, "layout")[0]));
