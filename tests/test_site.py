@@ -220,7 +220,7 @@ def test_page_fits_a_phone(visit, name):
     assert troubles == []
     small = [(round(size, 1), text) for size, text in page.evaluate(SIZES) if size < 11]
     assert small == []
-    for slider in page.locator(".explorable input >> visible=true").all():
+    for slider in page.locator(".explorable.moves input").all():
         assert slider.bounding_box()["width"] >= 330
 
 
