@@ -37,9 +37,9 @@ VISIT = """async () => {
   }
   await window.MathJax?.startup?.promise;
 }"""
-# Opens what is folded, and says of what moves that it does.
+# Opens the notes that are folded, though not the list of all claims, and says of what moves that it does.
 UNFOLD = """() => {
-  document.querySelectorAll("details:not(.hide)").forEach((part) => (part.open = true));
+  document.querySelectorAll("details.sd-dropdown").forEach((part) => (part.open = true));
   document.querySelectorAll(".explorable").forEach((box) => box.after(Object.assign(document.createElement("p"), {
     className: "printed", textContent: box.classList.contains("live")
       ? "On the site these networks train while you watch. Here they have not begun."
