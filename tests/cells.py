@@ -10,7 +10,8 @@ from pathlib import Path
 
 import jupytext
 
-PAGES = sorted((Path(__file__).parent.parent / "book").glob("*.md"))
+BOOK = Path(__file__).parent.parent / "book"
+PAGES = [page for page in sorted(BOOK.glob("*.md")) if "jupytext:" in page.read_text(encoding="utf-8")[:100]]  # notebooks
 WIDTH = 80
 RUFF = {
     "check": [f"line-length={WIDTH}", "lint.isort.split-on-trailing-comma=false", "lint.extend-select=['E501']"],
@@ -33,7 +34,7 @@ def ruff(command, path, *options):
 
 def main(write):
     """Check all pages, or format them in place; 1 if something is wrong."""
-    with tempfile.TemporaryDirectory(dir=PAGES[0].parent.parent) as scratch:  # below ruff's settings
+    with tempfile.TemporaryDirectory(dir=BOOK.parent) as scratch:  # below ruff's settings
         notebooks = {page: Path(scratch) / f"{page.stem}.ipynb" for page in PAGES}
         for page, path in notebooks.items():
             notebook, cells = code_cells(page)

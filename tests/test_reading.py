@@ -361,7 +361,7 @@ def test_a_card_says_what_a_chapter_asks_of_which_paper_and_what_it_found(two_ch
     assert html.index("Does lottery go up?") < html.index("Does audits go up?")
     assert "<cite>On Luck</cite>, van Aa and Be, 2024" in html
     assert "<cite>On &lt;Order&gt;</cite>, Aa et al., 2023" in html
-    assert "The paper's claims: 1 holds" in html
+    assert "The paper&#x27;s claims: 1 holds" in html
     assert 'data-page="audits"' in html
 
 

@@ -12,11 +12,11 @@ from conftest import CHAPTERS, ROOT, SMOKE, built
 
 from lib.publishing import readme
 
-BLOCK = re.compile(r"(?:^<!-- not run: (?P<reason>.+) -->\n)?^```(?P<kind>\w*)\n(?P<code>.*?)^```$", re.M | re.S)
+BLOCK = re.compile(r"(?:^<!-- not run: (?P<reason>[^\n]+) -->\n)?^```(?P<kind>\w*)\n(?P<code>.*?)^```$", re.M | re.S)
 # The same lines at smoke scale: what the functions do not touch is typed as it stands.
 SMALL = """
 papermill() { if [[ "$*" == *runs/* ]]; then command papermill "$@" -f "$ROOT/_build/smoke/params/lottery.yaml"; else command papermill "$@"; fi; }
-python() { if [[ "$1 $2" == "-m lib.sweep" ]]; then command python "$@" --scale smoke; else command python "$@"; fi; }
+python() { if [[ "$1 ${2-}" == "-m lib.sweep" ]]; then command python "$@" --scale smoke; else command python "$@"; fi; }
 make() { if [[ "$1" == lab ]]; then timeout -s INT 30 make lab LAB=--no-browser || [[ $? == 124 ]]; else command make "$@"; fi; }
 """  # noqa: E501
 SMALL_BOOK = {"SCALE": "smoke", "HTML": "_build/smoke/html", "NO_MODEL": "1", "CI": "true", "ROOT": str(ROOT)}

@@ -41,6 +41,9 @@ CONTRASTS = """() => {
 
 
 AXE = ROOT / "node_modules/axe-core/axe.min.js"
+# Pictures are left out: a screen reader does not enter them, and the contrast of their text is measured apart.
+VIOLATIONS = """rules => axe.run({exclude: [["figure.plot svg"]]}, {runOnly: rules, resultTypes: ["violations"]})
+  .then((result) => result.violations.map((v) => [v.id, v.nodes.length, v.nodes[0].html.slice(0, 200)]))"""
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 SLOW = {"offline": False, "latency": 150, "downloadThroughput": 1.6e6 / 8, "uploadThroughput": 0.75e6 / 8}  # bytes a second
 
@@ -59,13 +62,15 @@ def compressed(path):
     return (gzip.compress(data), True) if text else (data, False)
 
 
-class Server(http.server.SimpleHTTPRequestHandler):
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+class Server(Quiet):
     """Serves the site as most servers do: text is compressed, connections are kept."""
 
     protocol_version = "HTTP/1.1"
-
-    def log_message(self, *args):
-        pass
 
     def do_GET(self):
         path = self.translate_path(self.path)
@@ -144,21 +149,23 @@ def test_math_is_typeset_and_pictures_have_words(visit, name):
     for figure in page.locator("main figure.plot").all():
         assert figure.get_attribute("role") == "img"
         assert len(figure.get_attribute("aria-label")) >= 20
-    assert page.locator('main svg:not([aria-hidden="true"], [aria-label])').count() == 0  # a figure is read once
+    assert page.locator('main figure svg:not([aria-hidden="true"])').count() == 0  # a figure is read once
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", PAGES)
-def test_page_is_accessible(visit, name, scheme):
-    """WCAG 2.1 A and AA, as far as axe-core can tell, on a laptop and a phone, with the code shown."""
-    page, _ = visit(name, color_scheme=scheme, viewport={"width": 1280, "height": 900})
+def test_page_is_accessible(visit, name):
+    """WCAG 2.1 A and AA, as far as axe-core can tell: on a laptop, on a small phone with the code shown, light and dark."""
+    page, _ = visit(name, viewport={"width": 1280, "height": 900})
     page.evaluate(AXE.read_text(encoding="utf-8"))
-    for width, code in ((1280, False), (320, True)):
+    for width in (1280, 320):
         page.set_viewport_size({"width": width, "height": 900})
-        if code and page.locator(".code-switch").count():
+        if width == 320 and page.locator(".code-switch").count():
             page.locator(".code-switch").click()
-        found = page.evaluate("rules => axe.run(document, {runOnly: rules, resultTypes: ['violations']})", RULES)
-        assert [(v["id"], len(v["nodes"]), v["nodes"][0]["html"][:200]) for v in found["violations"]] == []
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            page.wait_for_function("scheme => document.documentElement.dataset.theme == scheme", arg=scheme)
+            found = page.evaluate(VIOLATIONS, RULES)
+            assert found == [], (width, scheme)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,6 +1,6 @@
 // A network adds two numbers modulo a small prime, and sees four fifths of the table. When does it understand, and does the
 // number of its linear maps (LMN) fall then?
-const DIM = 16, WIDTH = 48, SHARE = 0.8, INPUTS = 24, ALONG = 11, EVERY = 25; // updates between two measurements of LMN
+const DIM = 16, WIDTH = 48, SHARE = 0.8, INPUTS = 24, ALONG = 21, EVERY = 25; // updates between two measurements of LMN
 const layers = (modulus) => [2 * DIM, WIDTH, WIDTH, modulus];
 
 // All sums in a random order: the first SHARE of them is shown.

@@ -48,7 +48,7 @@ def sheet(
 
     A wire between units of one cluster has its colour, other wires are grey; the units of cluster `hollow` are drawn open.
     """
-    size = 0.6 * 72 * ax.get_figure().get_size_inches()[1] / len(place) ** 0.5  # points from one unit to the next, about
+    size = 0.5 * 72 * ax.get_figure().get_size_inches()[1] / len(place) ** 0.5  # points from one unit to the next, about
     ax.plot(*place.T, ".", color=INK, ms=1.5, alpha=0.4)
     pairs = brains.strongest(W, WIRES)
     inside = torch.where(labels[pairs[:, 0]] == labels[pairs[:, 1]], labels[pairs[:, 0]], -1)

@@ -2,7 +2,7 @@
 
 import torch
 
-from ..papers.truth import principal
+from ..papers.truth import principal, world
 from ..reading import BLUE, GREEN, INK, OCHRE, PALETTE, PINK, RED, figure
 
 LLAMA = torch.tensor(
@@ -149,3 +149,9 @@ def film(histories, simple, step, states, labels):
     left.legend(loc="lower right", ncols=2, fontsize=7)
     plane(states, labels, simple, "states at the last word", right)
     return fig
+
+
+def scene(theta: torch.Tensor) -> dict:
+    """What the live scene needs: a toy's parameters (SIZE,) in float16, as bytes, its words, and which city is where."""
+    home = {city: country for country, cities in world.COUNTRIES.items() for city in cities}
+    return {"theta": theta.cpu().half().numpy().view("uint8"), "vocabulary": world.VOCABULARY, "home": home}

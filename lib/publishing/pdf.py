@@ -37,12 +37,12 @@ VISIT = """async () => {
   }
   await window.MathJax?.startup?.promise;
 }"""
-# Opens what is folded, and says of what moves that it does.
+# Opens the notes that are folded, though not the list of all claims, and says of what moves that it does.
 UNFOLD = """() => {
-  document.querySelectorAll("details:not(.hide)").forEach((part) => (part.open = true));
+  document.querySelectorAll("details.sd-dropdown").forEach((part) => (part.open = true));
   document.querySelectorAll(".explorable").forEach((box) => box.after(Object.assign(document.createElement("p"), {
     className: "printed", textContent: box.classList.contains("live")
-      ? "On the site these networks train while you watch. Here is a moment of it."
+      ? "On the site these networks train while you watch. Here they have not begun."
       : "On the site a slider moves this picture. Here is its opening frame." })));
 }"""
 
@@ -50,7 +50,7 @@ UNFOLD = """() => {
 def pages() -> list[tuple[str | None, str]]:
     """The pages of the book in its order: the part that begins with one, or None, and its name, such as `book/lottery`."""
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    listed = []
+    listed: list[tuple[str | None, str]] = []
     for part in toc["parts"]:
         captions = [part["caption"], *[None] * (len(part["chapters"]) - 1)]
         listed += zip(captions, [chapter["file"] for chapter in part["chapters"]], strict=True)
@@ -69,7 +69,7 @@ def foot(title: str, first: int) -> str:
 
 def print_page(browser, path: Path, out: Path, first: int) -> str:
     """Print one page of the site (paths), its first sheet with the number `first`; returns its title."""
-    page = browser.new_page(color_scheme="light", viewport={"width": 1000, "height": 1200}, reduced_motion="reduce")
+    page = browser.new_page(color_scheme="light", viewport={"width": 720, "height": 1200}, reduced_motion="reduce")
     page.goto(path.as_uri(), wait_until="networkidle")
     widgets = page.locator('script[type="application/vnd.jupyter.widget-view+json"]').count()
     page.evaluate(VISIT)
@@ -77,7 +77,7 @@ def print_page(browser, path: Path, out: Path, first: int) -> str:
     page.evaluate(UNFOLD)
     title = page.locator(".bd-article h1").first.evaluate("h => h.firstChild.textContent.trim()")
     page.add_style_tag(content=STYLE + foot(title, first))
-    page.pdf(path=out, prefer_css_page_size=True, outline=True, tagged=True)
+    page.pdf(path=out, prefer_css_page_size=True, tagged=True)
     page.close()
     return title
 
@@ -154,7 +154,7 @@ def book(site: Path, out: Path) -> int:
         writer = PdfWriter()
         writer.append(scratch / "front.pdf", outline_item="Contents")
         for name in names:
-            writer.append(parts[name])
+            writer.append(parts[name], outline_item=titles[name], import_outline=False)
         keep_links(writer, site, first)
         writer.add_metadata({"/Title": "Opening the Black Box", "/Author": "The contributors of Opening the Black Box"})
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -30,7 +30,8 @@ def sentences(code: list[str]) -> dict[str, str]:
     """What the claims judged in cells of code say, by their names: `claims.judge("name", "what it says.", …)`."""
     calls = [node for cell in code for node in ast.walk(ast.parse(cell)) if isinstance(node, ast.Call)]
     judged = [call.args[:2] for call in calls if getattr(call.func, "attr", "") == "judge"]
-    return {name.value: says.value for name, says in judged if {type(name), type(says)} == {ast.Constant}}
+    plain = [[part.value for part in pair if isinstance(part, ast.Constant)] for pair in judged]
+    return {str(pair[0]): str(pair[1]) for pair in plain if len(pair) == 2}
 
 
 def verdict(identity: str) -> str:
@@ -46,8 +47,9 @@ def row(identity: str) -> str:
     chapter, _, name = identity.partition("/")
     cells = jupytext.read(ROOT / f"book/{chapter}.md").cells
     text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
-    paper = references()[re.search(r"\{cite\}`([^`,]+)", text).group(1)]
-    (where, address), title = paper.links[0], re.search(r"^# (.*)", text, re.M).group(1)
+    title, cited = re.findall(r"^# (.*)", text, re.M)[0], re.findall(r"\{cite\}`([^`,]+)", text)[0]
+    paper = references()[cited]
+    where, address = paper.links[0]
     says = sentences([cell.source for cell in cells if cell.cell_type == "code"])[name]
     return f"| [{title}](book/{chapter}.md) | {paper.names}, [{where}]({address}) | {says} | {verdict(identity)} |\n"
 

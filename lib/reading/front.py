@@ -55,13 +55,14 @@ def gallery(folder):
     for slug, (path, _) in _chapters(folder).items():
         lines, rows = _text(path), read(path)
         title, authors = (html.escape(text) for text in _paper(lines))
-        counted = [(verdict, _count(rows, ("paper",), verdict)) for verdict in VERDICTS]
+        whose, origins = ("The paper's claims", ("paper",)) if _count(rows, ("paper",)) else ("Implied claims", ("implied",))
+        counted = [(verdict, _count(rows, origins, verdict)) for verdict in VERDICTS]
         signs = " ".join(f"{SIGNS[verdict]}\N{NO-BREAK SPACE}{count}" for verdict, count in counted if count)
-        words = ", ".join(f"{count} {verdict}" for verdict, count in counted if count)
+        words = html.escape(f"{whose}: " + ", ".join(f"{count} {verdict}" for verdict, count in counted if count))
         cards.append(
             f'<li>{sketch(slug)}<p class="question"><a href="{slug}.html">{html.escape(_title(lines))}</a></p>'
             f"<p><cite>{title}</cite>, {authors}</p>"
-            f'<p class="facts"><span role="img" aria-label="The paper\'s claims: {words}" title="{words}">{signs}</span> '
+            f'<p class="facts"><span role="img" aria-label="{words}" title="{words}">{signs}</span> '
             f'<span class="minutes" data-page="{slug}"></span></p></li>'
         )
     return Html(f'<ul class="gallery">{"".join(cards)}</ul>', f"{len(cards)} chapters")

@@ -84,24 +84,49 @@ def _moved(fig):
 def stack(fig):
     """Lay `fig` out anew for a phone: `PHONE` inches wide, no more panels beside each other than fit, no small text."""
     fig.set_layout_engine("constrained")
+    _keep_whole(fig)
+    height = _restack(fig)
+    fig.set_size_inches(PHONE, height * _legible(fig))
+    for place in (fig, *fig.axes):
+        _narrow(place)
+    _thin(fig)
+
+
+def _keep_whole(fig):
+    """Where only whole numbers are labelled, so it stays."""
+    for axis in (axis for ax in fig.axes for axis in (ax.xaxis, ax.yaxis)):
+        if isinstance(axis.get_major_locator(), MaxNLocator) and all(t == round(t) for t in axis.get_majorticklocs()):
+            axis.get_major_locator().set_params(integer=True)
+
+
+def _restack(fig):
+    """Put the panels below each other, as many to a row as keep their width; the height in inches that they need.
+
+    They go column by column if only the first row has titles, else row by row.
+    """
     width, height = fig.get_size_inches()
     panels = [ax for ax in fig.axes if ax.get_subplotspec() is not None]
     grid = panels[0].get_subplotspec().get_gridspec()
-    rows, cols = grid.nrows, grid.ncols
-    beside = max(1, min(cols, math.floor(PHONE * cols / width)))
+    beside = max(1, math.floor(PHONE * grid.ncols / width))
     tall = [height * part / sum(grid.get_height_ratios()) for part in grid.get_height_ratios()]
-    if beside < cols:
-        _label(panels)
-        by_column = rows > 1 and not any(ax.get_title(loc="left") for ax in panels[cols:])
-        if by_column:
-            panels = [panels[row * cols + col] for col in range(cols) for row in range(rows)]
-        count = math.ceil(len(panels) / beside)
-        tall = [tall[(k % rows) if by_column else k * beside // cols] for k in range(count)]
-        drawn = [any(ax.axison for ax in panels[k * beside : (k + 1) * beside]) for k in range(count)]
-        tall = [min(PANEL, inches) if plain else inches for inches, plain in zip(tall, drawn, strict=True)]
-        fresh = GridSpec(count, beside, figure=fig, height_ratios=tall)
-        for k, ax in enumerate(panels):
-            ax.set_subplotspec(fresh[k // beside, k % beside])
+    if beside >= grid.ncols:
+        return height
+    _label(panels)
+    cells = {ax: divmod(ax.get_subplotspec().num1, grid.ncols) for ax in panels}
+    by_column = grid.nrows > 1 and not any(ax.get_title(loc="left") for ax, (row, _) in cells.items() if row)
+    order = sorted(set(cells.values()), key=lambda cell: cell[::-1] if by_column else cell)
+    rows = [0.0] * math.ceil(len(order) / beside)
+    for ax, cell in cells.items():
+        k = order.index(cell) // beside
+        rows[k] = max(rows[k], min(PANEL, tall[cell[0]]) if ax.axison else tall[cell[0]])
+    fresh = GridSpec(len(rows), beside, figure=fig, height_ratios=rows)
+    for ax, cell in cells.items():
+        ax.set_subplotspec(fresh[divmod(order.index(cell), beside)])
+    return sum(rows)
+
+
+def _legible(fig):
+    """Bring all text to a size between `SMALLEST` and `LARGEST`, and let it wrap; by how much the smallest has grown."""
     texts = [text for text in fig.findobj(Text) if text.get_text()]
     small = min((text.get_fontsize() for text in texts if text.get_visible()), default=SMALLEST)
     for text in texts:
@@ -110,9 +135,11 @@ def stack(fig):
         ax.tick_params(which="both", labelsize=SMALLEST)
         for title in (ax.title, ax._left_title, ax.xaxis.label, ax.yaxis.label):
             title.set_wrap(True)
-    fig.set_size_inches(PHONE, sum(tall) * max(1, SMALLEST / small))
-    for place in (fig, *fig.axes):
-        _narrow(place)
+    return max(1, SMALLEST / small)
+
+
+def _thin(fig):
+    """Where labels below an axis run into each other, fewer of them if they are numbers, else upright ones."""
     fig.get_layout_engine().execute(fig)
     for ax in fig.axes:
         boxes = [label.get_window_extent() for label in ax.get_xticklabels() if label.get_text()]
@@ -136,14 +163,17 @@ def _label(panels):
 
 
 def _narrow(place):
-    """Put the legends of a figure or of an axes anew, in as many columns as fit."""
+    """Put the legends of a figure or of an axes anew, in as many columns as fit; none stays beside its axes."""
     inside = hasattr(place, "get_legend")
-    for legend in [place.get_legend()] if inside else list(place.legends):
-        labels = [text.get_text() for text in legend.get_texts()] if legend else []
-        if labels and not (inside and legend.get_window_extent().width < 0.7 * PHONE * legend.figure.dpi):
-            wide = SMALLEST * (4 + 0.55 * max(map(len, labels)))  # points, roughly
-            columns = max(1, min(len(labels), legend._ncols, int((PHONE - inside * 0.8) * 72 / wide)))
-            handles, title = legend.legend_handles, legend.get_title().get_text() or None
-            legend.remove()
-            loc = "upper right" if inside else "outside lower center"
-            place.legend(handles, labels, loc=loc, ncols=columns, title=title, fontsize=SMALLEST)
+    for legend in filter(None, [place.get_legend()] if inside else list(place.legends)):
+        if inside:
+            legend.set_bbox_to_anchor(None)
+            if legend.get_window_extent().width < 0.7 * PHONE * legend.figure.dpi:
+                continue
+        labels = [text.get_text() for text in legend.get_texts()]
+        wide = SMALLEST * (4 + 0.55 * max(map(len, labels), default=0))  # points, roughly
+        columns = max(1, min(legend._ncols, int((PHONE - inside * 0.8) * 72 / wide)))
+        handles, title = legend.legend_handles, legend.get_title().get_text() or None
+        legend.remove()
+        loc = "upper right" if inside else "outside lower center"
+        place.legend(handles, labels, loc=loc, ncols=columns, title=title, fontsize=SMALLEST)

@@ -21,7 +21,7 @@ RECORD = Path(__file__).with_name("xor.npz")
 
 
 def run(progress: Callable = iter) -> dict[str, np.ndarray]:
-    """Train the five networks and follow them on all inputs, about five CPU-minutes: arrays (T, S, …) for `RECORD`."""
+    """Train the five networks and follow them on all inputs, about eight CPU-minutes: arrays (T, S, …) for `RECORD`."""
     history = grok("xor", replace(SETTING, progress=progress))
     found = follow(history, progress=progress)
     found["ρ"] = torch.stack([pattern_distances(history.networks(step)) for step in history.steps.tolist()])

@@ -35,6 +35,28 @@ function membersOf(problem) {
   return members;
 }
 
+const ACTIVATE = {
+  silu: (h) => h / (1 + Math.exp(-h)),
+  relu: (h) => Math.max(h, 0),
+  leaky_relu: (h) => (h > 0 ? h : 0.01 * h),
+  tanh: Math.tanh,
+};
+// Outputs of one MLP, layers `sizes`, parameters in theta from `from` on, at one input x; `hidden` receives activations.
+function forward(sizes, theta, from, x, activation = "silu", hidden = []) {
+  let h = x;
+  for (let l = 0; l + 1 < sizes.length; l++) {
+    const inputs = sizes[l], out = new Float64Array(sizes[l + 1]), bias = from + inputs * out.length;
+    for (let r = 0; r < out.length; r++) {
+      let sum = theta[bias + r];
+      for (let c = 0; c < inputs; c++) sum += theta[from + r * inputs + c] * h[c];
+      out[r] = l + 2 < sizes.length ? ACTIVATE[activation](sum) : sum;
+    }
+    from = bias + out.length;
+    hidden.push((h = out));
+  }
+  return h;
+}
+
 async function loadEngine(bytes) {
   const module = await WebAssembly.compile(bytes);
   const layout = JSON.parse(new TextDecoder().decode(WebAssembly.Module.customSections(module, "layout")[0]));
@@ -45,7 +67,7 @@ async function loadEngine(bytes) {
 
   // Copies an array into the engine's memory; gives its address. Views do not outlive a call: memory may grow.
   const put = (array, Type = Float32Array) => {
-    const data = Type == BigInt64Array ? BigInt64Array.from(array, BigInt) : Type.from(array);
+    const data = array instanceof Type ? array : Type == BigInt64Array ? BigInt64Array.from(array, BigInt) : Type.from(array);
     const at = exports.take(BigInt(data.byteLength));
     new Type(exports.memory.buffer, at, data.length).set(data);
     return at;
@@ -221,7 +243,11 @@ const BATCH = {
       counts.push(...wide);
       scales.push(q.scale ? q.scale(step) : 1);
     }
-    const joined = (list) => memory.put(Float32Array.from(list.flatMap((part) => [...part])));
+    const joined = (list) => {
+      const all = new Float32Array(list.reduce((sum, part) => sum + part.length, 0));
+      list.reduce((at, part) => (all.set(part, at), at + part.length), 0);
+      return memory.put(all);
+    };
     return { times: memory.put(times, BigInt64Array), counts: memory.put(counts, BigInt64Array), x: joined(parts.x),
       ...(parts.noise.length ? { noise: joined(parts.noise) } : {}), y: joined(parts.y), w: joined(parts.w),
       scales: memory.put(scales) };

@@ -97,7 +97,7 @@ class View {
   // A panel with axes in a box. `x` and `y` are [low, high]; logX, logY; title, xLabel, yLabel; frame: false for none.
   // It gives line, dots, text in data coordinates, legend (see below), X and Y from data to pixels, and the inner box.
   panel(box, { x, y, logX = false, logY = false, title = "", xLabel = "", yLabel = "", frame = true }) {
-    const left = frame ? 46 : 4, top = title || yLabel ? 22 : 8, bottom = frame ? (xLabel ? 36 : 20) : 4;
+    const left = frame ? 46 : 4, top = title || yLabel ? 26 : 8, bottom = frame ? (xLabel ? 36 : 20) : 4;
     const inner = { x: box.x + left, y: box.y + top, width: Math.max(box.width - left - 8, 10), height: Math.max(box.height - top - bottom, 10) };
     const scale = (value, [low, high], log) => log
       ? (Math.log(Math.max(value, 1e-300)) - Math.log(low)) / (Math.log(high) - Math.log(low)) : (value - low) / (high - low);
@@ -134,14 +134,14 @@ class View {
       line: (xs, ys, style) => within(() => this.line(Array.from(xs, X), Array.from(ys, Y), style)),
       dots: (xs, ys, style) => within(() => this.dots(Array.from(xs, X), Array.from(ys, Y), style)),
       text: (words, at, height, style) => this.text(words, X(at), Y(height), style),
-      legend: (entries) => this.legend(entries, inner) };
+      legend: (entries) => this.legend(entries, inner.x + 4, inner.y + 12, inner.x + inner.width) };
   }
-  // Names for lines, [[words, colour, dash], …], from the upper left corner of a box on.
-  legend(entries, box) {
-    let x = box.x + 4, y = box.y + 12;
+  // Names for lines, [[words, colour, dash], …], in a row from (x, y) on; the next row begins where `right` is reached.
+  legend(entries, x, y, right = this.width) {
+    const left = x;
     for (const [words, colour, dash] of entries) {
       const width = 33 + this.ctx.measureText(words).width;
-      if (x > box.x + 4 && x + width - 12 > box.x + box.width) [x, y] = [box.x + 4, y + 16];
+      if (x > left && x + width - 12 > right) [x, y] = [left, y + 16];
       this.line([x, x + 16], [y - 4, y - 4], { colour, dash, width: dash ? 1.5 : 3 });
       this.text(words, x + 21, y);
       x += width;

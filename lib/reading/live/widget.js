@@ -30,28 +30,6 @@
 //           gave; forward(sizes, theta, from, x, activation), outputs of one MLP
 //   api     {settings, state, tools, set(name, value), restart(), redraw(), play(), pause()}
 
-const ACTIVATE = {
-  silu: (h) => h / (1 + Math.exp(-h)),
-  relu: (h) => Math.max(h, 0),
-  leaky_relu: (h) => (h > 0 ? h : 0.01 * h),
-  tanh: Math.tanh,
-};
-// Outputs of one MLP, layers `sizes`, parameters in theta from `from` on, at one input x; `hidden` receives activations.
-function forward(sizes, theta, from, x, activation = "silu", hidden = []) {
-  let h = x;
-  for (let l = 0; l + 1 < sizes.length; l++) {
-    const inputs = sizes[l], out = new Float64Array(sizes[l + 1]), bias = from + inputs * out.length;
-    for (let r = 0; r < out.length; r++) {
-      let sum = theta[bias + r];
-      for (let c = 0; c < inputs; c++) sum += theta[from + r * inputs + c] * h[c];
-      out[r] = l + 2 < sizes.length ? ACTIVATE[activation](sum) : sum;
-    }
-    from = bias + out.length;
-    hidden.push((h = out));
-  }
-  return h;
-}
-
 // A worker's half: it holds a share of the networks, and answers every message with where they are.
 function serve(reply) {
   let training, mine, tools;
@@ -207,6 +185,7 @@ class Live {
     this.state.settings = { ...this.settings };
     if (this.trains && name != "speed") {
       this.state.problem = SCENE.problem(this.state.settings, this.tools);
+      this.unmeasured = true;
       this.send({ tune: true });
     }
     this.show();
@@ -219,6 +198,7 @@ class Live {
     this.id++; // answers to what was asked before no longer count
     this.waiting = this.owed = 0;
     this.news = false;
+    this.unmeasured = true;
     this.goal = SCENE.until ?? Infinity;
     this.meter = { at: performance.now(), step: 0 };
     if (this.trains) {
@@ -348,11 +328,11 @@ class Live {
   draw(now) {
     const { state, view } = this, width = this.canvas.clientWidth;
     this.dirty = false;
-    if (!width || (this.trains && !this.news && !state.history.length)) return;
+    if (!width || (this.trains && this.unmeasured && !this.news)) return;
     if (this.news) {
       state.history.push({ step: state.step, losses: Array.from(state.losses), ...SCENE.measure?.(state, this.tools) });
       if (state.history.length > 600) state.history = state.history.filter((_, k) => k % 2 == 0);
-      this.news = false;
+      this.news = this.unmeasured = false;
     }
     view.clear(width, Math.round(SCENE.height(width)));
     SCENE.draw(view, state, this.tools);

@@ -1,6 +1,6 @@
 """What the site does to the pages of Jupyter Book and its theme: a Sphinx extension, named in `_config.yml`.
 
-It folds code, numbers equations within their chapter, links terms to the glossary and chapters to each other, and mends what
+It folds code, links terms to the glossary and chapters to each other, and mends what
 the theme leaves heavy or hard to reach: see `MENDED`, a table of edits with their reasons.
 """
 
@@ -59,20 +59,8 @@ def fold(app, doctree):
             cell["prompt_show"], cell["prompt_hide"] = app.config.nb_code_prompt_show, app.config.nb_code_prompt_hide
 
 
-def renumber(app, env):
-    """Number the equations within their chapter."""
-    equations, counts = env.get_domain("math").equations, {}
-    for label, (page, _) in sorted(equations.items(), key=lambda item: item[1]):
-        counts[page] = counts.get(page, 0) + 1
-        equations[label] = (page, counts[page])
-
-
 def resolved(app, doctree, page):
-    """Give the equations of a page their numbers, and link the first use of each term of the glossary."""
-    equations = app.env.get_domain("math").equations
-    for equation in doctree.findall(nodes.math_block):
-        if equation.get("label") in equations:
-            equation["number"] = equations[equation["label"]][1]
+    """Link the first use of each term of the glossary on the page of a chapter."""
     if page in reading(app):
         terms(doctree, definitions(app))
 
@@ -171,7 +159,6 @@ def mend(app, error):
 def setup(app):
     """Sphinx calls this."""
     app.connect("doctree-read", fold)
-    app.connect("env-updated", renumber)
     app.connect("doctree-resolved", resolved)
     app.connect("html-page-context", head)
     app.connect("build-finished", mend)
