@@ -43,7 +43,7 @@ display({"application/vnd.claims+json": [row]}, raw=True)
 ```
 """
 RUNS = 24
-CUTS = [5, 25]  # seconds: the first is over before anybody gives up; in the second the workers are lost, and come again
+CUTS = [5, 25]  # seconds: the first is over before anybody gives up; in the second the workers give up
 TIMEOUTS = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "11s", "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "30s"}
 ENVIRONMENT = os.environ | TIMEOUTS | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
@@ -98,7 +98,8 @@ def test_two_hosts(hosts, tmp_path):
     dask = str(Path(sys.executable).with_name("dask"))
     address = f"tcp://{here[1]}:8786"
     scheduler = [dask, "scheduler", "--no-dashboard", "--host", here[1], "--port", "8786"]
-    worker = [dask, "worker", address, "--no-dashboard", "--host", there[1], "--nthreads", "1"]
+    again = ["bash", "-c", 'while :; do "$@"; sleep 1; done', "again"]  # a worker that gives up is started again
+    worker = [*again, dask, "worker", address, "--no-dashboard", "--host", there[1], "--nthreads", "1"]
     grid = ["--grid", f"seed=0:{RUNS}", "--grid", "log=done", "--out", out, "--scheduler", address]
     processes = [start(here, tmp_path / "scheduler.log", *scheduler)]
     try:

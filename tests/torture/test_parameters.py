@@ -15,7 +15,7 @@ from lib.scales import at_scale
 
 SETS = 20 if FULL else 3  # of each chapter
 RUNS = CHAPTERS if FULL else ["disempowerment"]  # chapters in which those that are not refused run
-SECONDS = 120  # for a cell of a smoke run on a busy machine
+SECONDS = 300  # for a cell of a smoke run, on a busy machine too
 CLEAR = re.compile(r": expected ")
 
 
