@@ -7,16 +7,20 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
 import pandas
+import psutil
 import pytest
 from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lib import sweep
+from lib.files import whole
+from lib.reading import ledger
 
 TOY = """---
 jupytext:
@@ -69,8 +73,8 @@ def call(*arguments):
 
 
 def notebooks(out):
-    """Finished runs, each read whole; there is nothing else in the folder."""
-    paths = sorted(out.iterdir())
+    """Finished runs, each read whole; there is nothing else in the folder but the file of locks."""
+    paths = sorted(path for path in out.iterdir() if path.name != ".lock")
     assert all(path.suffix == ".ipynb" for path in paths)
     return {path.name: nbformat.read(path, 4) for path in paths}
 
@@ -162,10 +166,13 @@ def test_a_chapters_parameters_at_a_scale_are_the_starting_point(tmp_path):
         (["--grid", "sed=0:3"], "chapter's parameters ['nap', 'scale', 'seed']"),
         (["--grid", "seed=0:3", "--grid", "seed=1"], "expected each once"),
         (["--grid", "seed=x:y"], "expected NAME="),
-        (["--scale", "huge"], "--scale 'huge': expected one of"),
-        (["--workers", "0"], "--workers 0: expected"),
+        (["--grid", "sed=0:3"], "the nearest is seed"),
+        (["--scale", "boook"], "the nearest is book"),
+        (["--workers", "0"], "--workers = 0: expected"),
+        (["--scheduler", "somewhere"], "--scheduler somewhere: expected an address"),
+        (["--ledger", "--scale", "smoke"], "--ledger: expected the scale book"),
         (["--table", "t.xls"], "expected a file ending in .csv or .parquet"),
-        (["--table", "nowhere/t.csv"], "expected a file in a folder that exists"),
+        (["--table", "nowhere/t.csv"], "expected a folder that can be written to"),
         (["--table", "t.parquet"], "as pyarrow is not installed"),
     ],
 )
@@ -189,11 +196,61 @@ def test_a_sweep_runs_reports_failures_and_goes_on(toy, tmp_path):
     assert [name[:-15] for name in notebooks(out)] == ["toy_book_seed=0_nap=0", "toy_book_seed=1_nap=0"]
     rows = pandas.read_csv(table)
     assert dict(zip(rows["seed"], rows["verdict"], strict=True)) == {0: "holds", 1: "does not hold"}
-    stamps = [path.stat().st_mtime_ns for path in sorted(out.iterdir())]
+    stamps = [path.stat().st_mtime_ns for path in sorted(out.glob("*.ipynb"))]
     again = call(toy, out, "--grid", "seed=0:2", "--grid", "nap=0")
     assert again.returncode == 0
     assert "2 runs, 2 finished before" in again.stdout
-    assert [path.stat().st_mtime_ns for path in sorted(out.iterdir())] == stamps
+    assert [path.stat().st_mtime_ns for path in sorted(out.glob("*.ipynb"))] == stamps
+
+
+def test_an_out_that_cannot_be_written_to_is_said(toy, capsys):
+    assert sweep.main([str(toy), "--out", "/dev/null/out"]) == 2
+    assert "/dev/null/out" in capsys.readouterr().err
+
+
+def listening(process):
+    """The addresses at which a process and all that it has started wait for connections."""
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    return {c.laddr.ip for one in family for c in one.net_connections("inet") if c.status == psutil.CONN_LISTEN}
+
+
+def test_two_sweeps_share_a_folder_listen_to_this_machine_alone_and_stop_in_a_line(toy, tmp_path):
+    """Each run is made once; Ctrl-C, which a terminal sends to all processes, ends them without a traceback."""
+    out, log = tmp_path / "out", toy.parent / "log"
+    toy.write_text(TOY.replace("time.sleep(nap)", f"time.sleep(nap)\nopen({str(log)!r}, 'a').write(f'{{seed}}\\n')"))
+    line = command(toy, out, "--grid", "seed=0:3", "--workers", "1")
+    said = [(tmp_path / f"said{i}").open("w+") for i in range(2)]
+    first, second = (
+        subprocess.Popen(line, cwd=ROOT, env=ENVIRONMENT, stdout=f, stderr=f, start_new_session=True) for f in said
+    )
+    wait_for(lambda: out.exists() and any(out.glob("*.ipynb")))
+    assert {ip for process in (first, second) for ip in listening(process)} <= {"127.0.0.1", "::1"}
+    os.killpg(first.pid, signal.SIGINT)
+    assert first.wait(20) == 130
+    said[0].seek(0)
+    text = said[0].read()
+    assert "stopped: what is finished is kept" in text
+    assert "Traceback" not in text
+    assert second.wait(240) == 0
+    assert len(notebooks(out)) == 3
+    assert len(log.read_text().split()) <= 4, "none twice, but for the one that was stopped"
+
+
+def test_two_sweeps_write_the_ledger_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger, "LEDGER", tmp_path / "ledger.json")
+    monkeypatch.setattr(ledger, "version", lambda page: "0")
+    chapters = [f"c{i}" for i in range(12)]
+    rows = [[{"id": f"{name}/claim", "seed": 0, "verdict": "holds", "here": "1"}] for name in chapters]
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda one: ledger.write(one, "today"), rows))
+    assert set(json.loads((tmp_path / "ledger.json").read_text())) == set(chapters)
+    assert [path.name for path in tmp_path.iterdir()] == ["ledger.json"]
+
+
+def test_what_cannot_be_written_leaves_nothing_behind(tmp_path):
+    with pytest.raises(UnicodeEncodeError), whole(tmp_path / "table.csv") as draft:
+        draft.write_text("half a table \ud800", encoding="utf-8")
+    assert not list(tmp_path.iterdir())
 
 
 class Cluster:
