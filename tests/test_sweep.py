@@ -219,16 +219,15 @@ def test_two_sweeps_share_a_folder_listen_to_this_machine_alone_and_stop_in_a_li
     out, log = tmp_path / "out", toy.parent / "log"
     toy.write_text(TOY.replace("time.sleep(nap)", f"time.sleep(nap)\nopen({str(log)!r}, 'a').write(f'{{seed}}\\n')"))
     line = command(toy, out, "--grid", "seed=0:3", "--workers", "1")
-    said = [(tmp_path / f"said{i}").open("w+") for i in range(2)]
-    first, second = (
-        subprocess.Popen(line, cwd=ROOT, env=ENVIRONMENT, stdout=f, stderr=f, start_new_session=True) for f in said
-    )
+    with (tmp_path / "first").open("w") as one, (tmp_path / "second").open("w") as two:
+        first, second = (
+            subprocess.Popen(line, cwd=ROOT, env=ENVIRONMENT, stdout=f, stderr=f, start_new_session=True) for f in (one, two)
+        )
     wait_for(lambda: out.exists() and any(out.glob("*.ipynb")))
     assert {ip for process in (first, second) for ip in listening(process)} <= {"127.0.0.1", "::1"}
     os.killpg(first.pid, signal.SIGINT)
     assert first.wait(20) == 130
-    said[0].seek(0)
-    text = said[0].read()
+    text = (tmp_path / "first").read_text()
     assert "stopped: what is finished is kept" in text
     assert "Traceback" not in text
     assert second.wait(240) == 0
