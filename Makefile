@@ -85,7 +85,7 @@ bench: $(READY)
 	python -m benchmarks.run
 
 sweep: $(READY)
-	python -m lib.sweep lottery --scale smoke --grid seed=0:4 --grid rate=1e-3,1e-2 --out $(BUILD)/sweep
+	python -m lib.sweep disempowerment --scale smoke --grid seed=0:4 --grid groups=3,5 --out $(BUILD)/sweep
 
 lint: $(READY)
 	ruff check .

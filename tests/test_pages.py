@@ -11,8 +11,8 @@ import xml.etree.ElementTree
 
 import pytest
 import yaml
-from conftest import CHAPTERS, ROOT, SMOKE, built
-from test_site import PAGES, Quiet, browser  # noqa: F401
+from conftest import CHAPTERS, ROOT, SMOKE, Quiet, built
+from test_site import PAGES
 
 from lib.publishing import bibliography
 from lib.publishing.card import card
@@ -173,7 +173,7 @@ def test_pages_are_found_by_those_who_link_to_them(site):
     assert png.stat().st_size > 2 * (site / "_images/cards/book-changelog.png").stat().st_size
 
 
-def visit(browser, address):  # noqa: F811
+def visit(browser, address):
     """The page at an address, and what went wrong while it loaded."""
     page, troubles = browser.new_page(), []
     page.on("response", lambda r: r.status >= 400 and r.url != address and troubles.append(f"{r.status} {r.url}"))
@@ -182,7 +182,7 @@ def visit(browser, address):  # noqa: F811
     return page, troubles
 
 
-def test_site_works_below_a_folder(browser, below):  # noqa: F811
+def test_site_works_below_a_folder(browser, below):
     for name in ("index.html", "book/lottery.html", "search.html"):
         page, troubles = visit(browser, f"{below}/{name}")
         assert troubles == []
@@ -190,7 +190,7 @@ def test_site_works_below_a_folder(browser, below):  # noqa: F811
         page.close()
 
 
-def test_a_lost_address_leads_back(browser, below):  # noqa: F811
+def test_a_lost_address_leads_back(browser, below):
     page, troubles = visit(browser, f"{below}/some/where/lost.html")
     assert troubles == []
     assert page.locator("h1 >> visible=true").inner_text() == "This page does not exist"
@@ -200,7 +200,7 @@ def test_a_lost_address_leads_back(browser, below):  # noqa: F811
 
 
 @pytest.mark.parametrize("served", [True, False])
-def test_search_lands_on_the_section(browser, below, site, served):  # noqa: F811
+def test_search_lands_on_the_section(browser, below, site, served):
     page, troubles = visit(browser, f"{below if served else site.as_uri()}/search.html?q=speculation+averages")
     link = page.locator("ul.search a", has_text="What it may mean for language models")
     link.wait_for()

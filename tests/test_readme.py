@@ -15,7 +15,7 @@ from lib.publishing import readme
 BLOCK = re.compile(r"(?:^<!-- not run: (?P<reason>[^\n]+) -->\n)?^```(?P<kind>\w*)\n(?P<code>.*?)^```$", re.M | re.S)
 # The same lines at smoke scale: what the functions do not touch is typed as it stands.
 SMALL = """
-papermill() { if [[ "$*" == *runs/* ]]; then command papermill "$@" -f "$ROOT/_build/smoke/params/lottery.yaml"; else command papermill "$@"; fi; }
+papermill() { if [[ "$*" == *runs/* ]]; then command papermill "$@" -f "$ROOT/_build/smoke/source/lottery.yaml"; else command papermill "$@"; fi; }
 python() { if [[ "$1 ${2-}" == "-m lib.sweep" ]]; then command python "$@" --scale smoke; else command python "$@"; fi; }
 make() { if [[ "$1" == lab ]]; then timeout -s INT 30 make lab LAB=--no-browser || [[ $? == 124 ]]; else command make "$@"; fi; }
 """  # noqa: E501

@@ -5,23 +5,14 @@ import gzip
 import http.server
 import os
 import re
-import shutil
 import threading
 from pathlib import Path
 
 import pytest
-from conftest import CHAPTERS, ROOT, SMOKE, built
-from playwright.sync_api import sync_playwright
+from conftest import CHAPTERS, ROOT, SMOKE, Quiet, built
 
 SITE = SMOKE / "html"
 PAGES = ["index", *re.findall(r"file: book/(\w+)", (ROOT / "_toc.yml").read_text())]
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 # Contrast of every visible piece of text in a figure's ink or a verdict table with the ground that it stands on.
@@ -62,11 +53,6 @@ def compressed(path):
     return (gzip.compress(data), True) if text else (data, False)
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
-
-
 class Server(Quiet):
     """Serves the site as most servers do: text is compressed, connections are kept."""
 
@@ -95,18 +81,6 @@ def address():
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
-
-
-@pytest.fixture(scope="session")
-def browser():
-    path = shutil.which("chromium")
-    if path is None:
-        say = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        say("no Chromium found: install it with `apt-get install chromium` (Debian, Ubuntu) and put it on the PATH")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -220,7 +194,7 @@ def test_page_fits_a_phone(visit, name):
     assert troubles == []
     small = [(round(size, 1), text) for size, text in page.evaluate(SIZES) if size < 11]
     assert small == []
-    for slider in page.locator(".explorable input >> visible=true").all():
+    for slider in page.locator(".explorable.moves input").all():
         assert slider.bounding_box()["width"] >= 330
 
 

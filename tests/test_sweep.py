@@ -219,17 +219,17 @@ def test_two_sweeps_share_a_folder_listen_to_this_machine_alone_and_stop_in_a_li
     out, log = tmp_path / "out", toy.parent / "log"
     toy.write_text(TOY.replace("time.sleep(nap)", f"time.sleep(nap)\nopen({str(log)!r}, 'a').write(f'{{seed}}\\n')"))
     line = command(toy, out, "--grid", "seed=0:3", "--workers", "1")
-    said = tmp_path / "said"
-    quiet = {"cwd": ROOT, "env": ENVIRONMENT, "start_new_session": True}
-    with said.open("w") as file:
-        first = subprocess.Popen(line, stdout=file, stderr=file, **quiet)
-    second = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **quiet)
+    with (tmp_path / "first").open("w") as one, (tmp_path / "second").open("w") as two:
+        first, second = (
+            subprocess.Popen(line, cwd=ROOT, env=ENVIRONMENT, stdout=f, stderr=f, start_new_session=True) for f in (one, two)
+        )
     wait_for(lambda: out.exists() and any(out.glob("*.ipynb")))
     assert {ip for process in (first, second) for ip in listening(process)} <= {"127.0.0.1", "::1"}
     os.killpg(first.pid, signal.SIGINT)
     assert first.wait(20) == 130
-    assert "stopped: what is finished is kept" in said.read_text()
-    assert "Traceback" not in said.read_text()
+    text = (tmp_path / "first").read_text()
+    assert "stopped: what is finished is kept" in text
+    assert "Traceback" not in text
     assert second.wait(240) == 0
     assert len(notebooks(out)) == 3
     assert len(log.read_text().split()) <= 4, "none twice, but for the one that was stopped"

@@ -178,7 +178,7 @@ export default {
   summary({ memory, settings, step }) {
     if (!memory.found) return "Press Train: the hypernetwork makes networks, one after the other.";
     const own = memory.counts[memory.place], all = own.reduce((a, b) => a + b), best = own.indexOf(Math.max(...own));
-    return `${step} networks made. At the price 10^${tell(settings.price)} one costs ${tell(memory.made[0].nats)} nats, and ${own[best]} of ${all} are: ` +
+    return `${step} networks made. At the price 10 to the power ${tell(settings.price, 3).replace("-", "−")} one costs ${tell(memory.made[0].nats)} nats, and ${own[best]} of ${all} are: ` +
       `${LABELS[best]}. The last two agree in ${Math.round(100 * memory.found.agree)} % of their weights’ pattern; error ${tell(memory.found.eps)}.`;
   },
 };

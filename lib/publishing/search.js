@@ -1,6 +1,6 @@
 // Leads every result of the search to the section that holds most of the words, and shows them in their surroundings.
 // SECTIONS, set above: {page: [[anchor, title, text], …]}. It is part of the site, so it works without a server too.
-(() => {
+addEventListener("DOMContentLoaded", () => { // by then the theme's and Sphinx's own scripts have run, in whatever order
   const list = new URLSearchParams(location.search).get("q")?.toLowerCase().split(/[^\p{L}\p{N}_]+/u).filter(Boolean) ?? [];
   const words = list.map((word) => [word, new Stemmer().stemWord(word)]);
   const place = (text, word) => Math.max(...word.map((form) => text.indexOf(form)));
@@ -21,6 +21,7 @@
     around.textContent = (from ? "…" : "") + text.slice(from, to < 0 ? undefined : to) + (to < 0 ? "" : "…");
   }
 
-  new MutationObserver(() => document.querySelectorAll("ul.search > li").forEach(lead)).observe(
-    document.getElementById("search-results"), { childList: true, subtree: true });
-})();
+  const all = () => document.querySelectorAll("ul.search > li").forEach(lead);
+  new MutationObserver(all).observe(document.getElementById("search-results"), { childList: true, subtree: true });
+  all();
+});
