@@ -46,6 +46,7 @@ TOUCHES = (  # chapters that meet, and where
     ("mips", "brains", "both give neurons an order that the training did not: one to read a program, one to see an anatomy"),
     ("hypernetworks", "mips", "both look for an algorithm in trained networks, and say when it is one"),
     ("truth", "audits", "both look inside a model for what its answers do not tell"),
+    ("audits", "disempowerment", "both ask how people hold to account what is stronger than each of them"),
 )
 WORDS = 220  # a minute
 PICTURE = 12  # seconds

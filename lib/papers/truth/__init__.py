@@ -5,6 +5,7 @@ them, `language` reads and steers any causal language model, `probes` and `measu
 """
 
 from . import facts, probes, world
+from .facts import check_even
 from .language import INSTALLED, RANDOM, Language, check_model, installed, load, toys
 from .llama import Trained, stored, teach
 from .measure import (
@@ -49,6 +50,7 @@ __all__ = [
     "by_fact",
     "by_family",
     "causal_blocks",
+    "check_even",
     "check_model",
     "controls",
     "cosine",

@@ -174,6 +174,17 @@ def swaps(seed, part):
     return pairs
 
 
+def check_even(**counts: int) -> None:
+    """Raise unless these numbers of statements are even, as half of the statements are true.
+
+    Raises:
+        ValueError: with the parameter's name and value.
+    """
+    for name, count in counts.items():
+        if count % 2:
+            raise ValueError(f"{name} = {count}: expected an even number")
+
+
 def read_csv(path):
     """Statements in somebody's file with columns `statement` and `label` (1 or 0), as the authors' twelve files have.
 
