@@ -105,8 +105,7 @@ def _linked(text, left):
 
 def reading(app):
     """The pages of the chapters, by name, with their titles."""
-    app.env.minutes = getattr(app.env, "minutes", {})  # to read each; kept with what is known of the pages
-    slugs = {slug for *pair, _ in TOUCHES for slug in pair} | {"disempowerment"}
+    slugs = {slug for *pair, _ in TOUCHES for slug in pair}
     return {f"book/{slug}": app.env.titles[f"book/{slug}"].astext() for slug in slugs if f"book/{slug}" in app.env.all_docs}
 
 
@@ -123,8 +122,7 @@ def head(app, page, template, context, doctree):
     if page not in titles or not context.get("body"):
         return
     slug, body = page.rpartition("/")[2], context["body"]
-    took = app.env.minutes[slug] = f"{minutes(body)} minutes to read"
-    body = body.replace("</h1>", f'</h1>\n<p class="minutes">{took}</p>', 1)
+    body = body.replace("</h1>", f'</h1>\n<p class="minutes">{minutes(body)} minutes to read</p>', 1)
     items = "".join(
         f'<li><a href="{other}.html">{html.escape(titles[f"book/{other}"])}</a>: {html.escape(why)}.</li>'
         for one, two, why in TOUCHES
@@ -145,8 +143,10 @@ def mend(app, error):
     if error or app.builder.format != "html":
         return
 
-    def took(found):
-        return f'<span class="minutes">{app.env.minutes[found[1]]}</span>' if found[1] in app.env.minutes else ""
+    def took(found):  # a chapter's own page says it, also one that this build has left as it was
+        page = Path(app.outdir) / f"book/{found[1]}.html"
+        said = page.exists() and re.search(r'<p class="minutes">(.*?)</p>', page.read_text(encoding="utf-8"))
+        return f'<span class="minutes">{said[1]}</span>' if said else ""
 
     for path in Path(app.outdir).rglob("*.html"):
         if "_static" not in path.parts:
