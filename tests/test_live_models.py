@@ -78,9 +78,13 @@ def test_the_toy_reads_as_in_the_chapter(tmp_path):
     theta = llama.stored(1).theta[0]
     tokens = world.encode("The city of Toronto is not in India. The city of Berlin is in")
     data = truth_figures.scene(theta)
-    body = "return [...read(parts(half(Uint8Array.from(theta)), words), words, tokens).chances];"
-    page = in_scene("truth", tmp_path, body, theta=data["theta"], words=len(data["vocabulary"]), tokens=tokens)
-    exact = llama.logits(llama.weights(theta.half().float()[None]), torch.tensor(tokens)[None, None])[0, 0, -1].softmax(-1)
+    body = "return [...read(parts(widened(theta, scales), words), words, tokens).chances];"
+    given = {"theta": data["theta"], "scales": data["scales"]}
+    page = in_scene("truth", tmp_path, body, words=len(data["vocabulary"]), tokens=tokens, **given)
+    kept = (torch.from_numpy(data["theta"]).float().view(-1, 64) - 128) * torch.from_numpy(data["scales"])[:, None]
+    kept = kept.flatten()[: len(theta)]
+    assert (kept - theta).abs().max() < 0.01 * theta.abs().max()
+    exact = llama.logits(llama.weights(kept[None]), torch.tensor(tokens)[None, None])[0, 0, -1].softmax(-1)
     np.testing.assert_allclose(page, exact, rtol=1e-3, atol=1e-6)
 
 

@@ -7,14 +7,8 @@ const CITIES = ["Kyoto", "Osaka", "Recife", "Curitiba", "Kazan", "Moscow", "Mumb
   "Shanghai", "Beijing"];
 const choice = (label, names, value) => ({ label, value, options: names.map((name) => [name, name]), live: true });
 
-// Numbers of 16 bits, as bytes, in 32.
-function half(bytes) {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return Float32Array.from({ length: bytes.length / 2 }, (_, k) => {
-    const bits = view.getUint16(2 * k, true), power = (bits >> 10) & 31, rest = bits & 1023;
-    return (bits >> 15 ? -1 : 1) * (power ? 2 ** (power - 15) * (1 + rest / 1024) : 2 ** -14 * (rest / 1024));
-  });
-}
+// Numbers of 8 bits, 64 with one scale.
+const widened = (bytes, scales) => Float32Array.from(bytes, (number, k) => (number - 128) * scales[k >> 6]);
 function parts(theta, words) {
   const shapes = { embed: words * WIDTH, head: WIDTH * words, norm: WIDTH, norm1: BLOCKS * WIDTH, norm2: BLOCKS * WIDTH, qkv: 3 * BLOCKS * WIDTH ** 2,
     out: BLOCKS * WIDTH ** 2, up: 2 * BLOCKS * WIDTH * HIDDEN, down: BLOCKS * HIDDEN * WIDTH }, p = {};
@@ -80,7 +74,7 @@ export default {
   },
 
   begin(settings, tools) {
-    const { theta, vocabulary, home } = tools.data, words = vocabulary.length, p = parts(half(theta.values), words);
+    const { theta, scales, vocabulary, home } = tools.data, words = vocabulary.length, p = parts(widened(theta.values, scales.values), words);
     const id = (name) => vocabulary.indexOf(name.toLowerCase()), start = id("<bos>");
     const sentence = (city, link, country) => [id("the city of"), id(city), id(link), id(country)];
     // The direction of truth after each block: the mean of true sentences less that of false ones, at the last word.

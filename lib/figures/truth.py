@@ -152,6 +152,14 @@ def film(histories, simple, step, states, labels):
 
 
 def scene(theta: torch.Tensor) -> dict:
-    """What the live scene needs: a toy's parameters (SIZE,) in float16, as bytes, its words, and which city is where."""
+    """What the live scene needs: a toy's parameters (SIZE,) as bytes with scales, its words, and which city is where."""
     home = {city: country for country, cities in world.COUNTRIES.items() for city in cities}
-    return {"theta": theta.cpu().half().numpy().view("uint8"), "vocabulary": world.VOCABULARY, "home": home}
+    blocks = torch.nn.functional.pad(theta.cpu().float(), (0, -len(theta) % 64)).view(-1, 64)
+    scales = blocks.abs().amax(1) / 127
+    numbers = (blocks / scales[:, None]).round() + 128
+    return {
+        "theta": numbers.to(torch.uint8).flatten().numpy(),
+        "scales": scales.numpy(),
+        "vocabulary": world.VOCABULARY,
+        "home": home,
+    }
