@@ -30,6 +30,17 @@ FLAGS = [
     "--disable-sync",
 ]
 
+HEADER = """---
+jupytext:
+  text_representation:
+    extension: .md
+    format_name: myst
+kernelspec:
+  name: python3
+  display_name: Python 3
+  language: python
+---
+"""  # of a page that is a notebook
 SMOKE = ROOT / "_build/smoke"
 PAGES = sorted(md for md in ROOT.glob("book/*.md") if md.read_text(encoding="utf-8").startswith("---\njupytext:"))
 CHAPTERS = sorted(md.stem for md in ROOT.glob("book/*.md") if any(ROOT.glob(f"lib/papers/{md.stem}*")))

@@ -9,24 +9,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import PAGES, ROOT
+from conftest import HEADER, PAGES, ROOT
 from jupyter_server.services.contents.largefilemanager import LargeFileManager
 from jupytext.sync_contentsmanager import build_sync_jupytext_contents_manager_class
 
 from lib.kernels.fused import build
 from lib.scales import at_scale
 
-PAGE = """---
-jupytext:
-  text_representation:
-    extension: .md
-    format_name: myst
-kernelspec:
-  name: python3
-  display_name: Python 3
-  language: python
----
-
+PAGE = (
+    HEADER
+    + """
 # A page
 
 ```{code-cell} ipython3
@@ -46,6 +38,7 @@ claims = Claims("toy", scale, seed)
 claims.judge("up", "It goes up.", ours(), less(2), exact(x=1.0))
 ```
 """
+)
 
 
 @pytest.fixture

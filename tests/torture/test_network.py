@@ -10,19 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import FULL, ROOT, TORTURE
+from conftest import FULL, HEADER, ROOT, TORTURE
 
-PAGE = """---
-jupytext:
-  text_representation:
-    extension: .md
-    format_name: myst
-kernelspec:
-  name: python3
-  display_name: Python 3
-  language: python
----
-
+PAGE = (
+    HEADER
+    + """
 # A page that says when it has run
 
 ```{code-cell} ipython3
@@ -42,6 +34,7 @@ row = dict(id="page/run", says="It has run.", verdict="holds")
 display({"application/vnd.claims+json": [row]}, raw=True)
 ```
 """
+)
 RUNS = 24
 CUTS = [5, 25]  # seconds: the first is over before anybody gives up; in the second the workers give up
 TIMEOUTS = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "11s", "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "30s"}
