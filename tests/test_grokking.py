@@ -277,6 +277,7 @@ def test_phases_and_fits():
     values = torch.arange(18.0).reshape(6, 3)
     assert history.read(values, history.generalised).nan_to_num(-1).tolist() == [12, -1, -1]
     assert history.memorised.tolist() == [10, 20, -1]
+    assert history.compression.tolist() == [[10, 20, 50], [40, 50, 50]]  # the last step where it never came to that
 
 
 def test_turning_points_come_after_generalising():

@@ -136,16 +136,25 @@ def layers(steps: list[int], numbers: dict[str, Tensor]) -> Figure:
 
 
 def exclusive_or(history: History, curves: Curves) -> Figure:
-    """LMN and norm over time, and the distances ρ (T, S, 2) between patterns with the same answer; a colour a network."""
-    fig, axes = figure(1, 3, height=2.9)
-    titles = ("LMN", "norm", "ρ: (0,1) solid, (0,0) dashed")
-    for m in range(history.norms.shape[1]):
-        for ax, name in zip(axes, ("LMN", "norm", "ρ"), strict=True):
-            for line, style in zip(curves[name][:, m].reshape(len(history.steps), -1).T, ("-", "--"), strict=False):
-                ax.plot(history.steps, line, color=PALETTE[m % 6], ls=style)
-        axes[0].axvline(history.generalised[m], color=PALETTE[m % 6], lw=0.7, ls=":")
-    for ax, title in zip(axes, titles, strict=True):
+    """LMN and norm over time, a colour a network; dotted where it has generalised."""
+    fig, axes = figure(1, 2, height=2.9)
+    for ax, name, title in zip(axes, ("LMN", "norm"), ("LMN", "norm of the parameters"), strict=True):
+        for m, color in zip(range(history.norms.shape[1]), PALETTE, strict=False):
+            ax.plot(history.steps, curves[name][:, m], color=color)
+            ax.axvline(history.generalised[m], color=color, lw=0.7, ls=":")
         ax.set(xlabel="updates", ylim=(0, None), title=title)
+    return fig
+
+
+def patterns(history: History, curves: Curves) -> Figure:
+    """The distances ρ (T, S, 2) between bit patterns with the same answer over time, a colour a network."""
+    fig, axes = figure(1, 2, height=2.7, sharey=True)
+    titles = ("(0,1) from (1,0)", "(0,0) from (1,1)")
+    for ax, title, distance in zip(axes, titles, curves["ρ"].unbind(2), strict=True):
+        for line, color in zip(distance.T, PALETTE, strict=False):
+            ax.plot(history.steps, line, color=color)
+        ax.set(xlabel="updates", ylim=(0, None), title=title)
+    axes[0].set_ylabel("distance ρ")
     return fig
 
 
@@ -164,15 +173,25 @@ def more_inputs(counts: list[int], growth: dict[str, Tensor]) -> Figure:
 
 
 def two_starts(runs: dict[str, tuple[History, Curves]]) -> Figure:
-    """Test accuracy, LMN and Jacobian count over time, a colour a start of the embedding."""
-    fig, axes = figure(1, 3, height=2.9)
+    """Test accuracy and LMN over time, a colour a start of the embedding."""
+    fig, axes = figure(1, 2, height=2.9)
     for (label, (history, curves)), color in zip(runs.items(), (BLUE, RED), strict=True):
-        shown = (history.accuracies[..., 1], curves["LMN"], curves["Jacobian"])
-        for ax, values in zip(axes, shown, strict=True):
+        for ax, values in zip(axes, (history.accuracies[..., 1], curves["LMN"]), strict=True):
             ax.plot(history.steps, values, color=color, lw=1.1)
         axes[0].plot([], [], color=color, label=label)
-    for ax, title in zip(axes, ("test accuracy", "LMN", "Jacobian count"), strict=True):
-        ax.set(xlabel="updates", title=title)
+    for ax, name in zip(axes, ("test accuracy", "LMN"), strict=True):
+        ax.set(xlabel="updates", ylabel=name)
+    fig.legend(loc="outside lower center", ncols=2)
+    return fig
+
+
+def jacobian_count(runs: dict[str, tuple[History, Curves]]) -> Figure:
+    """The Jacobian count over time, a colour a start of the embedding."""
+    fig, ax = figure(height=2.7)
+    for (label, (history, curves)), color in zip(runs.items(), (BLUE, RED), strict=True):
+        ax.plot(history.steps, curves["Jacobian"], color=color, lw=1.1)
+        ax.plot([], [], color=color, label=label)
+    ax.set(xlabel="updates", ylabel="Jacobian count")
     fig.legend(loc="outside lower center", ncols=2)
     return fig
 

@@ -155,6 +155,15 @@ class History:
         """First recorded step at which 99 % of the test inputs are answered correctly; -1 if there is none."""
         return self.reached(0.99, "test")
 
+    @property
+    def compression(self) -> Int[Tensor, "2 members"]:
+        """The steps at which the compression phase starts, having memorised, and ends, having generalised: (2, S).
+
+        Where it never comes to that, the last step.
+        """
+        found = torch.stack([self.memorised, self.generalised])
+        return found.where(found >= 0, self.steps[-1])
+
 
 def nonlinearity_penalty(
     p: dict, z: Float[Tensor, "members points width"], pairs: Int[Tensor, "2 pairs"]
@@ -307,13 +316,9 @@ def follow(
 
 
 def phase(history: History) -> Bool[Tensor, "records members"]:
-    """The compression phase: a mask (T, S) of the steps at which a member has memorised and not long since generalised.
-
-    It starts when the member has memorised and ends when it has generalised, or with the last step if it never does.
-    """
-    start, end = history.memorised, history.generalised
-    steps = history.steps.unsqueeze(1)
-    return (start >= 0) & (steps >= start) & (steps <= torch.where(end < 0, steps.max(), end))
+    """The compression phase as a mask (T, S) of the recorded steps; empty for a member that never memorises."""
+    (start, end), steps = history.compression, history.steps.unsqueeze(1)
+    return (history.memorised >= 0) & (steps >= start) & (steps <= end)
 
 
 @torch.no_grad()
