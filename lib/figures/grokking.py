@@ -140,9 +140,10 @@ def exclusive_or(history: History, curves: Curves) -> Figure:
     fig, axes = figure(1, 2, height=2.9)
     for ax, name, title in zip(axes, ("LMN", "norm"), ("LMN", "norm of the parameters"), strict=True):
         for m, color in zip(range(history.norms.shape[1]), PALETTE, strict=False):
-            ax.plot(history.steps, curves[name][:, m], color=color)
+            ax.plot(history.steps, curves[name][:, m], color=color, label=f"network {m}")
             ax.axvline(history.generalised[m], color=color, lw=0.7, ls=":")
         ax.set(xlabel="updates", ylim=(0, None), title=title)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return fig
 
 
@@ -167,7 +168,8 @@ def more_inputs(counts: list[int], growth: dict[str, Tensor]) -> Figure:
     top = growth["peak"][-1].mean()
     ax.loglog(counts, [top * n / counts[-1] for n in counts], color=INK, lw=0.8, ls=":", label="in proportion to N")
     ax.set(xlabel="inputs N", ylabel="LMN")
-    ax.set_xticks(counts, [str(n) for n in counts], minor=False)
+    ax.set_xticks(counts, [str(n) for n in counts])
+    ax.set_xticks([], minor=True)
     fig.legend(loc="outside lower center", ncols=4)
     return fig
 
