@@ -56,8 +56,7 @@ def counted(counts: list[int], numbers: Tensor, lengths: Tensor) -> Figure:
     left.plot(counts, numbers.mean(1), "o-", color=BLUE, label="mean of LMN")
     left.set(xlabel="pieces of the function", ylabel="LMN")
     left.legend(loc="upper left")
-    for row, length, color in zip(numbers, lengths, PALETTE * 2, strict=False):
-        right.plot(length, row, ".", color=color)
+    right.plot(lengths.flatten(), numbers.flatten(), ".", color=BLUE, alpha=0.4)
     right.set(xlabel="bytes after compression", ylabel="LMN")
     return fig
 
@@ -112,15 +111,13 @@ def tasks(runs: dict[str, tuple[History, Curves]]) -> Figure:
 
 def against_loss(runs: dict[str, tuple[History, Curves]]) -> Figure:
     """LMN and norm against the test loss in the compression phase, a column a task and a colour a network."""
-    fig, axes = figure(2, len(runs), height=4.2, sharex="col")
+    fig, axes = figure(2, len(runs), height=4.5, sharex="col")
     for column, (task, (history, curves)) in zip(axes.T, runs.items(), strict=True):
         for ax, name in zip(column, ("LMN", "norm"), strict=True):
             for m, inside in enumerate(grokking.phase(history).T):
                 ax.plot(curves["test loss"][inside, m], curves[name][inside, m], ".-", lw=0.7, color=PALETTE[m % 6])
-        column[0].set_title(task)
-        column[1].set_xlabel("test loss (nats)")
-    axes[0, 0].set_ylabel("LMN")
-    axes[1, 0].set_ylabel("norm of the parameters")
+        column[0].set_title(f"{task}: LMN")
+        column[1].set(xlabel="test loss (nats)", title=f"{task}: norm")
     return fig
 
 
