@@ -411,15 +411,20 @@ def test_the_null_of_the_silhouette_has_no_clusters():
     assert dull.silhouette == pytest.approx(dull.null_silhouette(20), abs=0.03)
 
 
-def test_halfway_and_levels_by_hand():
+def test_halfway_by_hand():
     steps, course = [0, 10, 20, 40], torch.tensor([[0.0, 0.0, 1.0, 2.0], [1.0, 3.0, 3.0, 3.0], [1.0, 2.0, 0.5, 0.5]])
     found = brains.halfway(steps, course)
-    assert found[:2].tolist() == [20, 5]
-    assert found[2].isnan()
-    x, y = torch.tensor([[3.0, 1.0, 2.0]]), torch.tensor([[30.0, 10.0, 40.0]])
-    levels = brains.at_level(x, y, torch.tensor([1.0, 1.5, 2.5, 3.5]))
-    assert levels[0, :3].tolist() == [10, 25, 35]
-    assert levels[0, 3].isnan()
+    assert found.tolist() == [20, 5, 40]
+
+
+def test_the_cheapest_network_of_an_error_by_hand():
+    """Errors that fall and rise with the price; one curve that is above most levels, and one that is below."""
+    error = torch.tensor([[0.2, 0.1, 0.3, 0.5], [0.9, 0.8, 0.9, 0.9], [0.1, 0.1, 0.1, 0.05]])
+    wire = torch.tensor([[90.0, 60.0, 40.0, 20.0], [90.0, 60.0, 40.0, 20.0], [90.0, 60.0, 40.0, 20.0]])
+    found = brains.cheapest(error, wire, torch.tensor([0.05, 0.1, 0.2, 0.4, 0.6]))
+    torch.testing.assert_close(found[0], torch.tensor([60.0, 60, 50, 30, 20]))
+    torch.testing.assert_close(found[1], torch.full((5,), 60.0))
+    torch.testing.assert_close(found[2], torch.full((5,), 20.0))
 
 
 # --- bad input

@@ -114,7 +114,7 @@ def bars(accuracy: dict[str, Float[Tensor, " tasks"]], limit: Float[Tensor, " ta
     fig, ax = figure(height=3.4)
     x = np.arange(len(TASKS))
     for (name, values), shift, colour in zip(accuracy.items(), (-0.2, 0.2), (BLUE, GREY), strict=True):
-        ax.bar(x + shift, values, 0.4, color=colour, label=name)
+        ax.bar(x + shift, values, 0.4, color=RECIPES.get(name, colour), label=name)
     ax.plot(x, PAPER_ACCURACY, "_", color=RED, ms=13, mew=2, label="paper, BIMT (longer trials, more noise)")
     ends = np.repeat(x, 3) + np.tile([-0.45, 0.45, np.nan], len(x))
     ax.plot(ends, np.repeat(limit, 3), color=INK, lw=1, label="ideal observer here")
@@ -141,15 +141,22 @@ def profiles(found: brains.Portrait) -> Figure:
     return fig
 
 
-def shuffled(scores: dict[str, brains.Score]) -> Figure:
-    """Histograms of the scatter of shuffled clusters, and the measured one, for a network of each recipe."""
-    fig, axes = figure(1, len(scores), height=2.6, sharex=True, sharey=True)
-    for ax, (name, score) in zip(axes, scores.items(), strict=True):
-        height, edges = np.histogram(score.shuffles / score.shuffles.mean(), bins=30, range=(0.6, 1.3), density=True)
-        ax.stairs(height, edges, color=GREY, fill=True, alpha=0.6)
-        ax.axvline(score.ratio, color=RED)
-        ax.set(title=name, xlabel="scatter / mean of shuffles")
-    axes[0].set_ylabel("density of shuffles")
+def shuffled(scores: dict[str, dict[str, brains.Score]]) -> Figure:
+    """Histograms of measures of shuffled clusters, and the measured ones; `scores` is by measure (a row), then by recipe."""
+    recipes = next(iter(scores.values()))
+    fig, axes = figure(len(scores), len(recipes), height=2.2 * len(scores), sharey="row", squeeze=False)
+    for row, (measure, by_recipe) in zip(axes, scores.items(), strict=True):
+        ratios = {name: score.shuffles / score.shuffles.mean() for name, score in by_recipe.items()}
+        ends = [*torch.cat(list(ratios.values())).aminmax(), *(score.ratio for score in by_recipe.values())]
+        span = float(min(ends)) - 0.05, float(max(ends)) + 0.05
+        for ax, (name, score) in zip(row, by_recipe.items(), strict=True):
+            height, edges = np.histogram(ratios[name], bins=40, range=span, density=True)
+            ax.stairs(height, edges, color=GREY, fill=True, alpha=0.6)
+            ax.axvline(score.ratio, color=RED)
+            ax.set(xlabel=f"{measure} / mean of shuffles", xlim=span)
+        row[0].set_ylabel("density of shuffles")
+    for ax, name in zip(axes[0], recipes, strict=True):
+        ax.set_title(name)
     return fig
 
 

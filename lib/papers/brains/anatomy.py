@@ -328,23 +328,30 @@ def survey(
 def halfway(steps: list[int], course: Float[Tensor, "rows records"]) -> Float[Tensor, " rows"]:
     """Update at which a measure has gone half of its way from the first record to the last, by linear interpolation.
 
-    NaN where it does not rise.
+    The last update where it does not rise.
     """
-    clock, share = torch.tensor(steps).to(course), course - course[:, :1]
-    share = share / share[:, -1:].masked_fill(share[:, -1:] <= 0, float("nan"))
+    clock, rise = torch.tensor(steps).to(course), course[:, -1:] - course[:, :1]
+    share = (course - course[:, :1]) / rise
     after = (share >= 0.5).long().argmax(1, keepdim=True).clamp(min=1)
     low, high = share.gather(1, after - 1), share.gather(1, after)
     part = (0.5 - low) / (high - low)
-    return (clock[after - 1] + part * (clock[after] - clock[after - 1]))[:, 0]
+    found = clock[after - 1] + part * (clock[after] - clock[after - 1])
+    return found.where(rise > 0, clock[-1])[:, 0]
 
 
-def at_level(
-    x: Float[Tensor, "rows points"], y: Float[Tensor, "rows points"], levels: Float[Tensor, " levels"]
+def cheapest(
+    error: Float[Tensor, "rows prices"], other: Float[Tensor, "rows prices"], levels: Float[Tensor, " levels"]
 ) -> Float[Tensor, "rows levels"]:
-    """What y is where x has these levels, along curves of points joined by straight lines; NaN beyond their ends."""
-    x, order = x.sort(1)
-    y, levels = y.gather(1, order), levels.to(x).expand(len(x), -1).contiguous()
-    k = torch.searchsorted(x.contiguous(), levels).clamp(1, x.shape[1] - 1)
-    left, right, low, high = x.gather(1, k - 1), x.gather(1, k), y.gather(1, k - 1), y.gather(1, k)
-    value = low + (high - low) * (levels - left) / (right - left)
-    return value.masked_fill((levels < x[:, :1]) | (levels > x[:, -1:]), float("nan"))
+    """What another measure is at the highest price that keeps the error at a level: this chapter's own.
+
+    Points are in the order of price and joined by straight lines. A level beyond the ends of a curve gets its nearest point:
+    the one of least error, if all errors are above the level, or the last one, if that is below.
+    """
+    under, last = error[..., None] <= levels.to(error), error.shape[1] - 1
+    known = under.any(1)
+    left = (last - under.flip(1).long().argmax(1)).where(known, error.argmin(1, keepdim=True))
+    right = (left + 1).clamp(max=last)
+    start, end = error.gather(1, left), error.gather(1, right)
+    share = ((levels.to(error) - start) / (end - start)).where(known & (left < last), 0.0)
+    start, end = other.gather(1, left), other.gather(1, right)
+    return start + share * (end - start)
