@@ -378,7 +378,8 @@ class _Objective:
             J = np.zeros((len(self.x), n))
             J[:, at_w] = (d * v[:, k])[:, :, None] * self.x[:, None]
             J[:, at_b], J[:, at_v[:, k]], J[:, n - T + k] = d * v[:, k], a, 1
-            matrix += (2 * self.scale[:, k] * J.T) @ J
+            J *= np.sqrt(2 * self.scale[:, k : k + 1])
+            matrix += J.T @ J  # one array twice: NumPy computes half of the product
         bend = (pull @ v.T) * s * (1 - s) * (2 + h * (1 - 2 * s))  # and the error times its second derivatives
         inputs = [*zip(at_w.T, self.x.T, strict=True), (at_b, np.ones(len(self.x)))]
         for i, x in inputs:
