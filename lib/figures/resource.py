@@ -143,11 +143,13 @@ def growth(shares: list[float], weights: list[float], counts: torch.Tensor, unli
         if share in resource.NEURON_RATIOS:
             ax.loglog(resource.RATIO_WEIGHTS, resource.NEURON_RATIOS[share], "s:", color=color, mfc="none", lw=0.8)
     left.plot([], [], "s:", color=INK, mfc="none", lw=0.8, label="published")
-    left.set(xlabel="task weight α", ylabel="neurons N₁/N₂", title="x² and x²")
-    right.set(xlabel="task weight α", title="x² and cos πx, β = 1/2")
-    _ticks(left, weights, [1, 2, 5, 10])
+    right.axhline(mean[0, 0] / mean[0, 1], ls="--", color=INK, lw=1, label="homogeneous growth")
+    left.set(xlabel="task weight α", ylabel="neurons N₁/N₂", ylim=(0.6, 40), title="x² and x²")
+    right.set(xlabel="task weight α", ylim=(0.2, 1.2), title="x² and cos πx, β = 1/2")
+    _ticks(left, resource.RATIO_WEIGHTS, [1, 2, 5, 10, 20])
     _ticks(right, unlike.weights.sum(1).tolist(), [0.2, 0.3, 0.5, 1])
-    left.legend()
+    left.legend(ncols=2, loc="upper left")
+    right.legend(loc="upper left")
     return fig
 
 
