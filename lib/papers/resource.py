@@ -21,6 +21,7 @@ from jaxtyping import Bool, Float, Real
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 from scipy.special import expit
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from ..checks import check
@@ -431,6 +432,7 @@ def _minimum(objective, theta):
     return theta, math.inf if move is None else -(grad @ move) / 2 / value
 
 
+@threadpool_limits.wrap(limits=1)  # threads gain nothing on such small matrices, and wait for each other on a busy machine
 def settled(networks: Networks, progress: Callable = iter) -> Networks:
     """Every network at the minimum of J that it was on its way to.
 
