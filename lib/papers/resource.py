@@ -159,9 +159,9 @@ def staircase(weights: Iterable[float]) -> tuple[tuple[int, ...], tuple[float, .
 
 def exponent(x: Float[Tensor, "*resamples cells"], y: Float[Tensor, "*resamples cells"]) -> Float[Tensor, "*resamples"]:
     """alpha of y ~ x^-alpha: minus the slope of a least-squares line of log y on log x; NaN where x does not vary."""
-    u, v = x.log(), y.log()
+    u, v = x.log(), -y.log()
     u, v = u - u.mean(-1, keepdim=True), v - v.mean(-1, keepdim=True)
-    return -(u * v).sum(-1) / u.square().sum(-1)
+    return (u * v).sum(-1) / u.square().sum(-1)
 
 
 # ---- training ----------------------------------------------------------------------------------------------------------
