@@ -1,3 +1,4 @@
+import json
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub: no test may look at the network
@@ -461,6 +462,16 @@ def test_folders_without_a_usable_model_are_refused(tmp_path):
     transformers.BertConfig(num_hidden_layers=1).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="expected a causal language model"):
         truth.load(str(tmp_path))
+
+
+def test_code_that_comes_with_a_model_is_not_run(tmp_path):
+    trace = tmp_path / "trace"
+    (tmp_path / "theirs.py").write_text(f"open({str(trace)!r}, 'w').close()\n")
+    maps = {"AutoConfig": "theirs.Config", "AutoModelForCausalLM": "theirs.Model"}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "theirs", "auto_map": maps}))
+    with pytest.raises(ValueError, match="expected a causal language model that can be loaded"):
+        truth.load(str(tmp_path))
+    assert not trace.exists()
 
 
 def test_answers_must_differ_in_their_first_token(reader):

@@ -65,15 +65,15 @@ def load(name: str, device: str = "cpu", progress=iter) -> "Language":
     if name == RANDOM or path is None:
         return stand_in()
     import transformers
-    import transformers.modeling_gguf_pytorch_utils
+    from transformers import modeling_gguf_pytorch_utils as gguf
 
     transformers.utils.logging.disable_progress_bar()
     local = path.exists()
-    where, options = (str(path) if local else name), {"local_files_only": local}
+    where, options = (str(path) if local else name), {"local_files_only": local, "trust_remote_code": False}
     if path.suffix == ".gguf":
-        where, options = str(path.parent), {"gguf_file": path.name, "local_files_only": True}
+        where, options = str(path.parent), options | {"gguf_file": path.name}
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
-    quiet = mock.patch.object(transformers.modeling_gguf_pytorch_utils, "tqdm", lambda steps, **_: steps)
+    quiet = mock.patch.object(gguf, "tqdm", lambda steps, **_: steps)
     try:
         with quiet:  # its progress bar would be a widget on the page
             tokenizer = transformers.AutoTokenizer.from_pretrained(where, **options)
