@@ -128,6 +128,31 @@ def two_tasks(share: float, weights: list[float], counts: torch.Tensor, errors: 
     return fig
 
 
+def growth(shares: list[float], weights: list[float], counts: torch.Tensor, unlike: Networks) -> Figure:
+    """N₁/N₂ against task weight, means and single networks: left of two parabolas at several shares, right of unlike tasks.
+
+    `counts` are the neurons (shares, task weights, seeds, tasks) of the parabolas.
+    """
+    fig, (left, right) = figure(1, 2, height=3.4)
+    sets = [(left, weights, counts[k], f"β = {share:g}", share) for k, share in enumerate(shares)]
+    sets.append((right, unlike.weights.sum(1), unlike.neurons, "at rest", None))
+    for (ax, at, neurons, label, share), color in zip(sets, PALETTE * 2, strict=False):
+        single, mean = neurons[..., 0] / neurons[..., 1], neurons.mean(1)
+        ax.loglog(at, single, ".", color=color, alpha=0.2, ms=4)
+        ax.loglog(at, mean[..., 0] / mean[..., 1], "o-", color=color, lw=1, label=label)
+        if share in resource.NEURON_RATIOS:
+            ax.loglog(resource.RATIO_WEIGHTS, resource.NEURON_RATIOS[share], "s:", color=color, mfc="none", lw=0.8)
+    left.plot([], [], "s:", color=INK, mfc="none", lw=0.8, label="published")
+    right.axhline(mean[0, 0] / mean[0, 1], ls="--", color=INK, lw=1, label="homogeneous growth")
+    left.set(xlabel="task weight α", ylabel="neurons N₁/N₂", ylim=(0.6, 40), title="x² and x²")
+    right.set(xlabel="task weight α", ylim=(0.2, 1.2), title="x² and cos πx, β = 1/2")
+    _ticks(left, resource.RATIO_WEIGHTS, [1, 2, 5, 10, 20])
+    _ticks(right, unlike.weights.sum(1).tolist(), [0.2, 0.3, 0.5, 1])
+    left.legend(ncols=2, loc="upper left")
+    right.legend(loc="upper left")
+    return fig
+
+
 def ratios(odds: torch.Tensor, measured: list[torch.Tensor], shares: list[float]) -> Figure:
     """Ratios of neurons and of losses of two tasks against the ratio of their weights, measured and published."""
     fig, axes = figure(1, 2, height=3.4)

@@ -21,6 +21,7 @@ from jaxtyping import Bool, Float, Real
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 from scipy.special import expit
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from ..checks import check
@@ -158,9 +159,9 @@ def staircase(weights: Iterable[float]) -> tuple[tuple[int, ...], tuple[float, .
 
 def exponent(x: Float[Tensor, "*resamples cells"], y: Float[Tensor, "*resamples cells"]) -> Float[Tensor, "*resamples"]:
     """alpha of y ~ x^-alpha: minus the slope of a least-squares line of log y on log x; NaN where x does not vary."""
-    u, v = x.log(), y.log()
+    u, v = x.log(), -y.log()
     u, v = u - u.mean(-1, keepdim=True), v - v.mean(-1, keepdim=True)
-    return -(u * v).sum(-1) / u.square().sum(-1)
+    return (u * v).sum(-1) / u.square().sum(-1)
 
 
 # ---- training ----------------------------------------------------------------------------------------------------------
@@ -378,7 +379,8 @@ class _Objective:
             J = np.zeros((len(self.x), n))
             J[:, at_w] = (d * v[:, k])[:, :, None] * self.x[:, None]
             J[:, at_b], J[:, at_v[:, k]], J[:, n - T + k] = d * v[:, k], a, 1
-            matrix += (2 * self.scale[:, k] * J.T) @ J
+            J *= np.sqrt(2 * self.scale[:, k : k + 1])
+            matrix += J.T @ J  # one array twice: NumPy computes half of the product
         bend = (pull @ v.T) * s * (1 - s) * (2 + h * (1 - 2 * s))  # and the error times its second derivatives
         inputs = [*zip(at_w.T, self.x.T, strict=True), (at_b, np.ones(len(self.x)))]
         for i, x in inputs:
@@ -430,6 +432,7 @@ def _minimum(objective, theta):
     return theta, math.inf if move is None else -(grad @ move) / 2 / value
 
 
+@threadpool_limits.wrap(limits=1)  # threads gain nothing on such small matrices, and wait for each other on a busy machine
 def settled(networks: Networks, progress: Callable = iter) -> Networks:
     """Every network at the minimum of J that it was on its way to.
 
