@@ -43,7 +43,7 @@ def size(expression, condition=False):
         return 1
     op, *args = expression
     says = _truthful(expression)
-    inside = [op == "if" and not i or (says and op in ("&", "|", "^", "not")) for i in range(len(args))]
+    inside = [(op == "if" and not i) or (says and op in ("&", "|", "^", "not")) for i in range(len(args))]
     here = (2 if op in ("if", "neg", "not") else 1) + 3 * (says and not condition)
     return here + sum(map(size, args, inside))
 

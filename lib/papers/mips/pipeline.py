@@ -26,7 +26,7 @@ AFFINE = (
     "Diff_Last2", "Bit_Shift_Right", "Parity_Bits_Mod2", "Newton_Freebody", "Newton_Gravity", "Newton_Spring",
     "Newton_Magnetic",
 )  # fmt: skip
-WIDTHS = (16, 48, 32)  # neurons in f's hidden layer for the other tasks, at three attempts: the authors' widths differ by task
+WIDTHS = (16, 48, 32)  # neurons in f's hidden layer for the other tasks, at three attempts; the authors' differ by task
 LARGEST = 10  # hidden units of a network that the authors read, at most
 PRICES = (1e-3, 1e-5)  # of the sum of all |weights|, the largest that leaves the network without error
 READ = ("trained", "L1", "retrained")  # the stages that are read
@@ -45,15 +45,15 @@ def small(task, forms, *, seed=0, members=24, chunk=400, pool=8192):
     Args:
         task: the `Task`.
         forms: a `Shape` for each attempt. The first is short, the second four times as long and goes from short sequences
-            to hard ones, the third is long.
+            to hard ones, the third twice as long as the first.
         seed: of data and starts.
         members: networks that start, in each attempt.
         chunk: training steps between two selections, in the first attempt.
         pool: sequences to learn from, and fresh ones on which a network may make no error.
     """
     first = Recipe(members=members, rate=1e-2, chunk=chunk, chunks=4)
-    long = replace(first, chunk=4 * chunk)
-    recipes = (first, replace(long, hard=True, polishes=0), replace(long, candidates=1, polishes=1))
+    long = replace(first, chunk=4 * chunk, hard=True, polishes=0)
+    recipes = (first, long, replace(first, chunk=2 * chunk, candidates=1, polishes=1))
     return learn(task, seed=seed, one_hot=False, ladder=list(zip(forms, recipes, strict=False)), pool=pool)
 
 

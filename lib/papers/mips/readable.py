@@ -113,7 +113,7 @@ def _afterwards(program, bits):
                 gap = terms(("-", e[1], e[2]))
                 for sign in (1, -1):
                     left = terms(("-", total(gap), total({f: sign * c for f, c in terms(update).items()})))
-                    if set(f for f, c in left.items() if c) <= {1}:
+                    if {f for f, c in left.items() if c} <= {1}:
                         e = simplify((e[0], ("+", total({later: sign}), left.get(1, 0)), 0), bits)
                         break
         steps.append((name, e))
