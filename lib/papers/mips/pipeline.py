@@ -53,7 +53,7 @@ def small(task, forms, *, seed=0, members=24, chunk=400, pool=8192):
     """
     first = Recipe(members=members, rate=1e-2, chunk=chunk, chunks=4)
     long = replace(first, chunk=4 * chunk, hard=True, polishes=0)
-    recipes = (first, long, replace(first, chunk=2 * chunk, candidates=1, polishes=1))
+    recipes = (first, long, replace(first, chunk=4 * chunk, chunks=2, candidates=1, polishes=1))
     return learn(task, seed=seed, one_hot=False, ladder=list(zip(forms, recipes, strict=False)), pool=pool)
 
 
