@@ -44,16 +44,16 @@ def small(task, forms, *, seed=0, members=24, chunk=400, pool=8192):
 
     Args:
         task: the `Task`.
-        forms: a `Shape` for each attempt. The first is short, the second four times as long and goes from short sequences
-            to hard ones, the third twice as long as the first.
+        forms: a `Shape` for each attempt. The first is short; the others are four times as long, and the second goes from
+            short sequences to hard ones.
         seed: of data and starts.
         members: networks that start, in each attempt.
         chunk: training steps between two selections, in the first attempt.
         pool: sequences to learn from, and fresh ones on which a network may make no error.
     """
     first = Recipe(members=members, rate=1e-2, chunk=chunk, chunks=4)
-    long = replace(first, chunk=4 * chunk, hard=True, polishes=0)
-    recipes = (first, long, replace(first, chunk=4 * chunk, chunks=2, candidates=1, polishes=1))
+    long = replace(first, chunk=4 * chunk)
+    recipes = (first, replace(long, hard=True, polishes=0), replace(long, candidates=1, polishes=1))
     return learn(task, seed=seed, one_hot=False, ladder=list(zip(forms, recipes, strict=False)), pool=pool)
 
 
