@@ -327,7 +327,7 @@ def one_step(inputs, start, **steps):
         (one_step(("x",), {"a": 9}, y=("%", ("+", "a", "x"), 3), next_a=("+", (">", "x", "y"), 9)), "y = (a + x) % 3"),
         (
             one_step(("x",), {"a": 5}, y=(">", ("+", ("*", 2, "x"), 4), "a"), next_a=("-", ("+", "a", 1), ("*", 2, "x"))),
-            "2 * x > a",
+            "a = a + 1 - 2 * x\n        y = int(a < 0)",
         ),
     ],
 )
@@ -340,6 +340,38 @@ def test_variables_count_from_where_there_is_least_to_read(program, wanted):
     assert better.size < program.size
     assert "something" in meaning["a"]
     assert meaning["a"] != "something"
+
+
+LESS = ("<", "a", 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "steps", "wanted"),
+    [
+        (
+            "Dithering", 14, {"y": ("<", "a", "x"), "next_a": ("%", ("-", "a", "x"), 15)},
+            "y = (a + x) // 15|a = (a + x) % 15",
+        ),
+        (
+            "Div_3", 0, {"y": (">", ("+", "a", "x"), 1), "next_a": ("%", ("-", "x", "a"), 3)},
+            "y = (2 * a + x) // 3|a = (2 * a + x) % 3",
+        ),
+        (
+            "Balanced_Parenthesis", 0,
+            {"y": ("&", "x", ("==", "a", 1)), "next_a": ("-", ("+", "a", ("not", ("^", "x", LESS))), "x")},
+            "y = int(x and a == 1)|a = a if a < 0 else a + 1 - 2 * x",
+        ),
+        ("Parity_Zeros", 1, {"y": ("^", "a", "x"), "next_a": ("not", ("^", "a", "x"))}, "y = 1 - (a ^ x)|a = y"),
+    ],
+)  # fmt: skip
+def test_programs_count_divide_and_choose_as_a_person_would(name, first, steps, wanted):
+    task, program = TASKS[name], one_step(("x",), {"a": first}, **steps)
+    better, _ = readable.tidy(program, {"a": "something"}, task)
+    x, y = task.sample(300, 1)
+    assert np.array_equal(better(x), program(x))
+    assert np.array_equal(better(x), y)
+    lines = [line.strip() for line in better.text().splitlines()]
+    assert all(line in lines for line in wanted.split("|"))
 
 
 @settings(max_examples=60, deadline=None)
@@ -554,6 +586,15 @@ def _recur(x, A, B, c):
             + sum(b * x[:, t - j] for j, b in enumerate(B) if t >= j)
         )
     return y
+
+
+def test_a_recurrence_in_changes_where_it_is_shorter():
+    task = TASKS["Newton_Gravity"]
+    program = affine.program(np.array([[[2]], [[-1]]]), np.array([[[1]]]), np.array([-1]), np.zeros((2, 1), int))
+    x, y = task.sample(50, 0)
+    assert np.array_equal(program(x), y)
+    assert np.array_equal(run_text(program.text(), x), y)
+    assert "next_change = change + x - 1" in program.text()
 
 
 def test_hankel_rank_of_memories():

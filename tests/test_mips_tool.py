@@ -206,6 +206,22 @@ def test_the_picture_of_a_task_names_symbols_as_its_program_does():
     assert "for\u00a0x0,\u00a0x1\u00a0in\u00a0xs:" in text
 
 
+def test_programs_are_drawn_in_a_face_of_even_width():
+    row = scoreboard.solve(TASKS["Bitwise_Xor"], ladder=training.LADDER[:2], pool=1024, fresh=200, prove=False)
+    texts = [text for ax in figures.draw_task(row, 0).axes for text in ax.texts]
+    lines = [text for text in texts if text.get_text().replace("\u00a0", " ") in row.text.splitlines()]
+    assert len(lines) == len(row.text.splitlines())
+    assert {text.get_family()[0] for text in lines} == {"monospace"}
+
+
+def test_a_film_is_taken_while_there_is_something_to_learn():
+    task, at = TASKS["Base_3_Addition"], training.frames(1500, 8)
+    x, y = task.sample(500, 1)
+    wrong = [bool((net(x) != y).any()) for _, net in training.film(task, *training.LADDER[1], at)]
+    assert not wrong[-1]
+    assert sum(wrong) >= len(at) / 2
+
+
 def test_responses_of_several_inputs_and_outputs_are_drawn_apart():
     row = scoreboard.solve(TASKS["Newton_Magnetic"], ladder=training.LADDER[:1], pool=1024, fresh=200, prove=False)
     _, ax = figures.figure()

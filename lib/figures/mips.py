@@ -159,9 +159,9 @@ def draw_film(film, frame, x, carry):
     """
     fig, (left, right) = figure(1, 2, height=3.4)
     steps, nets, errors, behaviours, torn = zip(*film, strict=True)
-    h = nets[frame].states(x[:150]).reshape(-1, 2)
+    h = nets[frame].states(x[:80]).reshape(-1, 2)
     for value, color in ((0, BLUE), (1, RED)):
-        points = h[carry[:150].ravel() == value]
+        points = h[carry[:80].ravel() == value]
         left.scatter(*points.T, s=5, color=color, alpha=0.5, label=("no carry", "carry")[value], rasterized=True)
     left.set(xlabel="first hidden unit", ylabel="second hidden unit", title=f"hidden states after {steps[frame]} updates")
     left.legend()

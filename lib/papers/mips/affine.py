@@ -100,11 +100,36 @@ def _before(A, o, c):
 
 
 def program(A, B, c, before):
-    """The recurrence as a `Program`, with the last inputs and outputs as its variables.
+    """The recurrence as a `Program`, with the last inputs and outputs as its variables, or the last output and its change.
 
     Args:
         A, B, c, before: as `recurrence` returns them.
     """
+    forms = [_recurrence(A, B, c, before)]
+    forms += [_changes(A, B, c, before)] if len(A) == 2 and len(B) <= 1 else []
+    return min(forms, key=lambda form: form.size)
+
+
+def _changes(A, B, c, before):
+    """y_t = A_1 y_{t-1} + A_2 y_{t-2} + B x_t + c as what is added to the last answer, and how that changes."""
+    outputs = len(c)
+    xs, mark = symbols(B.shape[2]), [str(i) if outputs > 1 else "" for i in range(outputs)]
+    steps, totals = [], A[0] + A[1] - np.eye(outputs, dtype=int)
+    for r in range(outputs):
+        terms = [(-A[1, r, s], f"change{mark[s]}") for s in range(outputs)]
+        terms += [(totals[r, s], f"total{mark[s]}") for s in range(outputs)]
+        terms += [(k, x) for part in B for k, x in zip(part[r], xs, strict=True)] + [(c[r], 1)]
+        terms = sorted(((int(k), name) for k, name in terms if k), key=lambda term: term[0] < 0)
+        steps.append((f"next_change{mark[r]}", linear(terms)))
+    steps += [(f"y{m}", ("+", f"total{m}", f"next_change{m}")) for m in mark]
+    steps += [(f"next_total{m}", f"y{m}") for m in mark]
+    start = {f"change{m}": int(before[0, i] - before[1, i]) for i, m in enumerate(mark)}
+    start |= {f"total{m}": int(before[0, i]) for i, m in enumerate(mark)}
+    return Program("affine", xs, start, tuple(steps), tuple(f"y{m}" for m in mark))
+
+
+def _recurrence(A, B, c, before):
+    """The recurrence as it stands."""
     p, q, outputs, inputs = len(A), len(B), len(c), B.shape[2] if len(B) else 1
     xs = symbols(inputs)
     ys = [f"y{i}" if outputs > 1 else "y" for i in range(outputs)]

@@ -36,11 +36,16 @@ CHAINS = {("+", "+"), ("+", "-"), ("-", "+"), ("-", "-"), ("^", "^"), ("&", "&")
 WORDS = {"&": ("and", 2), "|": ("or", 1)}  # of truths, and how strongly they bind
 
 
-def size(expression):
-    """How much there is to read in an expression: names, numbers and operators, a choice or a change of sign twice."""
+def size(expression, condition=False):
+    """How much there is to read in an expression: names, numbers and operators, a choice or a change of sign twice, and a
+    comparison whose truth is used as a number (but as a `condition`) three more."""
     if not isinstance(expression, tuple):
         return 1
-    return sum(map(size, expression[1:])) + (2 if expression[0] in ("if", "neg", "not") else 1)
+    op, *args = expression
+    says = _truthful(expression)
+    inside = [(op == "if" and not i) or (says and op in ("&", "|", "^", "not")) for i in range(len(args))]
+    here = (2 if op in ("if", "neg", "not") else 1) + 3 * (says and not condition)
+    return here + sum(map(size, args, inside))
 
 
 def names(expression):
@@ -132,6 +137,7 @@ def is_bit(expression, bits):
         return (
             op in TRUTHS
             or (op == "%" and args[1] == 2)
+            or (op == "-" and args[0] == 1 and is_bit(args[1], bits))
             or (op in ("&", "|", "^", "if", "min", "max", "*") and all(is_bit(a, bits) for a in inside))
         )
     return expression in bits if isinstance(expression, str) else expression in (0, 1)
@@ -160,6 +166,12 @@ def _rewrite(expression, bits):
             return ("not", ones[0])
         if op == "*" and logical:
             return ("&", *args)
+        for e in [e for e in ones if isinstance(e, tuple) and e[0] == "%" and parts[e] == -1]:
+            if isinstance(e[2], int) and parts.get(1) == e[2] - 1:  # k - 1 - e % k, counted the other way
+                rest = {f: c for f, c in parts.items() if f not in (1, e)}
+                turned = _rewrite(("%", ("-", e[2] - 1, e[1]), e[2]), bits)
+                if size(turned) < size(e):
+                    return total(rest | {turned: rest.get(turned, 0) + 1})
         return (op, *args) if op == "*" and (op, *args) in parts else total(parts)
     if op in OPPOSITE:
         return _comparison(op, *args, bits)
@@ -268,8 +280,8 @@ def _truthful(expression):
     op, *args = expression
     if op == "not":
         return _truthful(args[0])
-    negated = any(isinstance(a, tuple) and a[0] == "not" for a in args)
-    return op in TRUTHS or (op in ("&", "|", "^") and any(map(_truthful, args))) or (op in ("&", "|") and negated)
+    told = any(isinstance(a, tuple) and a[0] in ("not", "^") for a in args)
+    return op in TRUTHS or (op in ("&", "|", "^") and any(map(_truthful, args))) or (op in ("&", "|") and told)
 
 
 def truth(expression, strength=0):

@@ -26,7 +26,7 @@ AFFINE = (
     "Diff_Last2", "Bit_Shift_Right", "Parity_Bits_Mod2", "Newton_Freebody", "Newton_Gravity", "Newton_Spring",
     "Newton_Magnetic",
 )  # fmt: skip
-WIDTHS = (16, 48)  # neurons in f's hidden layer for the other tasks, at two attempts: the authors' widths differ by task
+WIDTHS = (16, 48, 32)  # neurons in f's hidden layer for the other tasks, at three attempts; the authors' differ by task
 LARGEST = 10  # hidden units of a network that the authors read, at most
 PRICES = (1e-3, 1e-5)  # of the sum of all |weights|, the largest that leaves the network without error
 READ = ("trained", "L1", "retrained")  # the stages that are read
@@ -40,11 +40,21 @@ def shapes(name):
 
 
 def small(task, forms, *, seed=0, members=24, chunk=400, pool=8192):
-    """A `Trained` network of the paper's kind: plain numbers, loss log(1 + r²)/2 at all positions, the first of the `forms`
-    that has no error on `pool` fresh sequences."""
-    recipe = Recipe(members=members, rate=1e-2, chunk=chunk, chunks=4)
-    ladder = [(form, replace(recipe, polishes=2 - k, candidates=2 - k)) for k, form in enumerate(forms)]
-    return learn(task, seed=seed, one_hot=False, ladder=ladder, pool=pool)
+    """A `Trained` network of the paper's kind: plain numbers, loss log(1 + r²)/2 at all positions.
+
+    Args:
+        task: the `Task`.
+        forms: a `Shape` for each attempt. The first is short; the others are four times as long, and the second goes from
+            short sequences to hard ones.
+        seed: of data and starts.
+        members: networks that start, in each attempt.
+        chunk: training steps between two selections, in the first attempt.
+        pool: sequences to learn from, and fresh ones on which a network may make no error.
+    """
+    first = Recipe(members=members, rate=1e-2, chunk=chunk, chunks=4)
+    long = replace(first, chunk=4 * chunk)
+    recipes = (first, replace(long, hard=True, polishes=0), replace(long, candidates=1, polishes=1))
+    return learn(task, seed=seed, one_hot=False, ladder=list(zip(forms, recipes, strict=False)), pool=pool)
 
 
 @dataclass(frozen=True)

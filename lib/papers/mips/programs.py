@@ -59,8 +59,13 @@ class Program:
 
     @property
     def size(self):
-        """How much there is to read in its expressions, see `expressions.size`."""
-        return sum(size(expression) for _, expression in self.steps)
+        """How much there is to read: its expressions, see `expressions.size`, and first values that are not 0.
+
+        A sum that is divided once more is not read again.
+        """
+        sums = [e[1] for _, e in self.steps if isinstance(e, tuple) and e[0] in ("//", "%")]
+        again = sum(size(e) - 1 for e in sums) - sum(size(e) - 1 for e in set(sums))
+        return sum(size(e) for _, e in self.steps) + sum(value != 0 for value in self.start.values()) - again
 
     @property
     def updates(self):

@@ -2,8 +2,12 @@
 
 from dataclasses import replace
 
-from .expressions import is_bit, names, rename, simplify, terms
+import numpy as np
+
+from .expressions import OPPOSITE, evaluate, is_bit, names, rename, simplify, size, terms, total
 from .programs import Program
+
+GRID = 10_000  # combinations of values on which two expressions are compared, at most
 
 
 def _bits(program, inputs):
@@ -15,6 +19,11 @@ def _bits(program, inputs):
         if left == bits:
             return bits
         bits = left
+
+
+def flags(program, task):
+    """The names of a program's symbols if, in the task, they can only be 0 or 1; else none."""
+    return set(program.inputs) if {task.low, task.high} <= {0, 1} else set()
 
 
 def _moved(program, variable, sign, origin, inputs):
@@ -35,21 +44,101 @@ def tidy(program, meaning, task):
     Args:
         program: a formula `Program`.
         meaning: {variable: what it predicts}.
-        task: tells whether the symbols are bits.
+        task: tells what the symbols are.
 
     Returns:
         The program and what its variables mean now.
     """
-    inputs, meaning = set(program.inputs) if {task.low, task.high} <= {0, 1} else set(), dict(meaning)
+    inputs, meaning = flags(program, task), dict(meaning)
     for variable, first in program.start.items():
         numbers = {first, *(n for name, e in program.steps if variable in {name[5:], *names(e)} for n in _numbers(e))}
         ways = [(1, 0), *((sign, origin) for origin in sorted(numbers) for sign in (1, -1))]
         tried = [(_moved(program, variable, *way, inputs) if way != (1, 0) else program, way) for way in ways]
-        program, (sign, origin) = min(tried, key=lambda pair: (pair[0].size, abs(pair[0].start[variable])))
+        written = [(_written(moved, task, inputs), moved, way) for moved, way in tried]
+        _, program, (sign, origin) = min(written, key=lambda each: (each[0].size, abs(each[1].start[variable])))
         if (sign, origin) != (1, 0):
             told = f"{meaning[variable]}"
             meaning[variable] = f"{told}, minus {origin}" if sign == 1 else f"{origin} minus the {told}"
-    return _shared(program), meaning
+    return _written(program, task, inputs), meaning
+
+
+def _written(program, task, inputs):
+    """The program with its expressions in the form, of a few, in which there is least to read."""
+    bits = _bits(program, inputs)
+    program = min(program, _afterwards(program, bits), key=lambda p: p.size)
+    program = _divided(_quotients(program, task, bits))
+    steps = [(name, min(e, _chosen(e, bits), key=size)) for name, e in program.steps]
+    return _shared(replace(program, steps=tuple(steps)))
+
+
+def _quotients(program, task, bits):
+    """An answer is the quotient by k of a sum whose remainder by k is kept, where it has its values."""
+    symbols, steps = range(task.low, task.high + 1), list(program.steps)
+    kept = [(name[5:], e) for name, e in steps if isinstance(e, tuple) and e[0] == "%" and isinstance(e[2], int)]
+    reach = dict.fromkeys(bits, range(2)) | dict.fromkeys(program.inputs, symbols)
+    reach |= {n: range(e[2]) for n, e in kept if program.start.get(n, -1) in range(e[2])}
+    for _, (_, e, k) in kept:
+        whole = ("//", total({f: c % k for f, c in terms(e).items()}), k)
+        for i, (name, old) in enumerate(steps):
+            inside = sorted(names(old) | names(whole))
+            few = all(n in reach for n in inside) and np.prod([len(reach[n]) for n in inside]) <= GRID
+            if name in program.outputs and few and names(old) & {*program.start}:
+                grid = np.meshgrid(*(reach[n] for n in inside))
+                values = dict(zip(inside, grid, strict=True))
+                if np.array_equal(evaluate(old, values), evaluate(whole, values)):
+                    steps[i] = (name, whole)
+    return replace(program, steps=tuple(steps))
+
+
+def _divided(program):
+    """Where the quotient of a sum by k is taken, a remainder by k is that of the same sum."""
+    sums = [(e[1], e[2]) for _, e in program.steps if isinstance(e, tuple) and e[0] == "//"]
+    steps = []
+    for name, e in program.steps:
+        for whole, k in sums:
+            if isinstance(e, tuple) and e[0] == "%" and e[2] == k:
+                gap = terms(("-", whole, e[1]))
+                e = ("%", whole, k) if all(c % k == 0 for c in gap.values()) else e
+        steps.append((name, e))
+    return replace(program, steps=tuple(steps))
+
+
+def _afterwards(program, bits):
+    """A comparison that answers is one of a variable's next value with a number, where it can be."""
+    after = [(n, e) for n, e in program.steps if n not in program.outputs and isinstance(e, tuple) and len(names(e)) > 1]
+    steps = []
+    for name, e in [pair for pair in program.steps if pair[0] in program.outputs]:
+        for later, update in after:
+            if isinstance(e, tuple) and e[0] in OPPOSITE:
+                gap = terms(("-", e[1], e[2]))
+                for sign in (1, -1):
+                    left = terms(("-", total(gap), total({f: sign * c for f, c in terms(update).items()})))
+                    if {f for f, c in left.items() if c} <= {1}:
+                        e = simplify((e[0], ("+", total({later: sign}), left.get(1, 0)), 0), bits)
+                        break
+        steps.append((name, e))
+    answers = dict(steps)
+    old = {*program.start, *program.inputs}
+    if any(names(e) & old for e in answers.values()) or any(names(e) & {*answers} for _, e in after):
+        return program
+    return replace(program, steps=(*[pair for pair in program.steps if pair[0] not in answers], *steps))
+
+
+def _chosen(expression, bits):
+    """A choice in place of a sum that uses the truth of a comparison as a number: what it is if true, and if not."""
+    best = expression
+    if isinstance(expression, tuple) and expression[0] in ("+", "-"):
+        for guard in _comparisons(expression):
+            yes, no = (simplify(_replaced(expression, guard, value), bits) for value in (1, 0))
+            best = min(best, simplify(("if", guard, yes, no), bits), key=size)
+    return best
+
+
+def _comparisons(expression):
+    """The comparisons in an expression."""
+    if not isinstance(expression, tuple):
+        return []
+    return [expression] * (expression[0] in OPPOSITE) + [c for e in expression[1:] for c in _comparisons(e)]
 
 
 def _shared(program):
@@ -77,10 +166,16 @@ def _numbers(expression):
     return set() if isinstance(expression, str) else {int(expression)}
 
 
-def named(program, meaning):
-    """The program with names for its variables that say what becomes of them, where that can be told from the formula."""
+def named(program, meaning, inputs=frozenset()):
+    """The program with names for its variables that say what becomes of them, where that can be told from the formula.
+
+    Args:
+        program: a `Program` without a table.
+        meaning: {variable: what it predicts}.
+        inputs: names of the symbols that can only be 0 or 1.
+    """
     every, new = dict(program.steps), {}
-    bits = {name for name, e in program.steps if is_bit(e, set())}
+    bits = _bits(program, inputs)
     answers = {name: every[name] for name in program.outputs}
     updates = {variable: every[f"next_{variable}"] for variable in program.start}
     last, back = next((v for v, update in updates.items() if update in program.inputs), None), 1
@@ -107,6 +202,10 @@ def _word(variable, update, inputs, bits, answers):
     whole = rename(update, answers)
     inside = names(whole)
     own = variable in inside
+    if inside <= set(inputs):
+        return "previous"
+    if op == "if":  # what it becomes where it changes
+        return _word(variable, args[2] if args[1] == variable else args[1], inputs, bits, answers)
     if op in ("max", "min") and own:
         return "largest" if op == "max" else "smallest"
     if own and (op == "^" or (op == "not" and isinstance(whole[1], tuple) and whole[1][0] == "^")):
@@ -114,8 +213,11 @@ def _word(variable, update, inputs, bits, answers):
     if op == "%" and own:
         return "total" if terms(args[0]).get(variable) == 1 else "remainder"
     if op in ("+", "-") and terms(update).get(variable) == 1:
-        others = [e for e in terms(update) if e not in (variable, 1)]
-        return "count" if all(is_bit(e, bits) for e in others) else "total"
+        others = {e: k for e, k in terms(update).items() if e != variable}
+        if not all(e == 1 or is_bit(e, bits) for e in others):
+            return "total"
+        steps = [sum(min(0, k) for e, k in others.items() if e != 1), sum(max(0, k) for e, k in others.items() if e != 1)]
+        return "balance" if steps[0] + others.get(1, 0) < 0 < steps[1] + others.get(1, 0) else "count"
     if op in (">", ">=", "//") and own and set(inputs) <= inside and len(inputs) > 1:
         return "carry"
-    return None
+    return "flag" if is_bit(whole, bits) else None

@@ -17,6 +17,7 @@ LIMIT = 1_000_000  # larger values are not followed
 SIZE = 3  # leaves of the largest expressions that are all built
 MOST = 12_000  # of them, at most
 TRIED = 256  # expressions that agree with the target on a few rows and are tried on all
+PLAIN = 7  # size up to which no quotient or remainder is shorter
 CANDIDATES = 8  # expressions of equal values among which the simplest is chosen
 
 
@@ -104,9 +105,12 @@ class Bank:
         values, target = self.values[:, rows], target[rows]
         exact = np.flatnonzero((values == target).all(1))
         found = [self.expressions[i] for i in exact[:CANDIDATES] if self.sizes[i] <= self.sizes[exact[0]]]
-        found = found or [e for find in (self._sum, self._modular, self._compare) if (e := find(values, target)) is not None]
-        found = found or [e for e in [self._guarded(values, target)] if e is not None]
-        return min((simplify(e, bits) for e in found), key=size, default=None)
+        found = [simplify(e, bits) for e in found]
+        ways = (self._sum, self._modular, self._compare) if not found else (self._modular,) * (min(map(size, found)) > PLAIN)
+        found += [simplify(e, bits) for way in ways if (e := way(values, target)) is not None]
+        if not found and (e := self._guarded(values, target)) is not None:
+            found = [simplify(e, bits)]
+        return min(found, key=size, default=None)
 
     def _sum(self, values, target):
         """target = p + q or p - q."""

@@ -16,7 +16,7 @@ from .labels import choices, predictions
 from .machine import Machine, extract, minimal
 from .networks import Network
 from .programs import Program, Template, symbols
-from .readable import named, tidy
+from .readable import flags, named, tidy
 from .search import Bank
 from .tasks import Task, wrong
 
@@ -122,7 +122,7 @@ def formula_program(net, machine, task, x, answers, *, seed=0):
         members = machine.symbols[machine.answers[0, :, 0] == 1, 0].tolist()
         best = Program("table", ("x",), {}, (("y", ("in", "x", *members)),), ("y",))
         best = best if differs(best, x, answers) <= LOOSE else None
-    return named(best, meaning) if best else (None, {})
+    return named(best, meaning, flags(best, task)) if best else (None, {})
 
 
 def template_program(

@@ -295,6 +295,16 @@ def learn(task, *, seed=0, one_hot=True, ladder=LADDER, pool=32768, progress=ite
     return replace(best, example=(x[missed], y[missed]))
 
 
+def frames(steps: int, count: int) -> list[int]:
+    """The steps, at most `count`, at which a film of a training of `steps` steps is taken: each later by the same factor.
+
+    So that most pictures come while there is something to learn, the first after a fiftieth.
+    """
+    check("count", count, int, low=2)
+    check("steps", steps, int, low=10)
+    return sorted({max(1, int(step)) for step in np.geomspace(steps / 50, steps, count)})
+
+
 def film(task, shape, recipe, at, *, seed=0, pool=8192):
     """One network while it learns with Adam: of `recipe.members` starts the one that ends with the smallest loss.
 
