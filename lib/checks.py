@@ -3,6 +3,7 @@
 import difflib
 import math
 from collections.abc import Iterable
+from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any
 
@@ -37,6 +38,7 @@ def check(
     high: float | None = None,
     above: float | None = None,
     least: int = 1,
+    rising: bool = False,
 ) -> None:
     """Raise unless `value` is what `kind` and the bounds say.
 
@@ -47,6 +49,7 @@ def check(
             or a list holding one of these for a non-empty list of them: `[int]`.
         low, high, above: bounds on numbers, `low` and `high` inclusive, `above` exclusive.
         least: for lists, the least length.
+        rising: for lists, whether every value must be larger than the one before.
 
     Raises:
         ValueError: naming the parameter, its value and what was expected.
@@ -56,6 +59,8 @@ def check(
             raise ValueError(f"{name} = {value!r}: expected a list of at least {least} value{'s' * (least > 1)}")
         for i, item in enumerate(value):
             check(f"{name}[{i}]", item, kind[0], low=low, high=high, above=above)
+        if rising and any(first >= second for first, second in pairwise(value)):
+            raise ValueError(f"{name} = {value!r}: expected rising values")
         return
     expected = _fault(value, kind, low, high, above)
     if expected:

@@ -12,6 +12,7 @@ def test_whole_numbers_pass(n):
     check("n", n, int, low=1, high=9)
     check("n", n, float, above=0)
     check("n", [n, n], [int], low=1, least=2)
+    check("n", [n, n + 1], [int], rising=True)
 
 
 @pytest.mark.parametrize(
@@ -32,6 +33,8 @@ def test_whole_numbers_pass(n):
         ([], [int], {}, "a list of at least 1 value"),
         ([3], [int], {"least": 2}, "a list of at least 2 values"),
         (3, [int], {}, "a list"),
+        ([1, 3, 3], [int], {"rising": True}, "rising values"),
+        ([3.0, 1.0], [float], {"rising": True}, "rising values"),
     ],
 )
 def test_bad_values_are_named(value, kind, bounds, expected):
