@@ -49,6 +49,7 @@ def test_kills_and_a_second_build_change_no_number(whole, tmp_path):
         )
         time.sleep(chance.uniform(0, seconds / 5))
         os.killpg(build.pid, signal.SIGKILL)
+        build.wait()
         print(f"killed; {len(list(tmp_path.glob('smoke/*.ipynb')))} pages are there", flush=True)
     done = subprocess.run(book(tmp_path), cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
