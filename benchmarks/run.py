@@ -26,8 +26,8 @@ from .worker import Worker
 MEMBERS = (1, 16, 256, 4096)
 SCALED = (256, 4096)  # members at which all cores are tried
 REPEATS = 5
-BUDGET = 480  # seconds; no more of "vmap", "graphs" or "compile" begins once a shape's equal share of it is over
-LAST = 570  # seconds; nothing begins after them
+BUDGET = 600  # seconds; no more of "vmap", "graphs" or "compile" begins once a shape's equal share of it is over
+LAST = 720  # seconds; nothing of a shape begins once its equal share of these is over
 PATIENCE = 80  # seconds for one implementation to be built, compiled and run once
 ENOUGH = 3  # seconds after which a row is not repeated more than twice
 LOOP_NETS = 8  # the plain loop costs the same for every network, so no more than these are timed
@@ -111,7 +111,7 @@ def everything(device, cores):
         try:
             for members in MEMBERS:
                 rates.append(machine.matmul_rate(device))
-                times = start + BUDGET * number / len(PROBLEMS), start + LAST
+                times = start + BUDGET * number / len(PROBLEMS), start + LAST * number / len(PROBLEMS)
                 more, left = measure(problem, members, workers, device, *times)
                 rows += more
                 skipped += left
