@@ -1,5 +1,7 @@
 """Drawings of the chapter on truth."""
 
+import textwrap
+
 import torch
 
 from ..papers.truth import principal, world
@@ -35,7 +37,7 @@ def patching(effect, tokens, title, every=1):
     shown = effect[::every]
     fig, ax = figure(height=1.1 + 0.25 * len(shown))
     image = ax.imshow(shown, cmap="viridis", vmin=0, vmax=1, aspect="auto", origin="lower")
-    _write(ax, shown, lambda _i, _j, v: f"{v:.2f}", lambda v: v < 0.6)
+    _write(ax, shown, lambda _i, _j, v: f"{v:.1f}".replace("-", "−") if v.abs() >= 0.05 else "", lambda v: v < 0.6)
     ax.set(xticks=range(len(tokens)), yticks=range(len(shown)), yticklabels=range(0, len(effect), every))
     ax.set_xticklabels(tokens, rotation=20)
     ax.set(ylabel="after block", title=title)
@@ -80,14 +82,15 @@ def tables(panels, types):
 
 def answers(names, found, before, every, title):
     """Answers on the false and the true statements `names` (2, n), pushed and before (open), on the scale of `every` one."""
-    fig, ax = figure(height=3.2)
+    fig, ax = figure(height=3.8)
     count = len(names[0])
     for side, color, label in ((0, RED, "false, pushed towards true"), (1, BLUE, "true, pushed towards false")):
         places = range(side * count, (side + 1) * count)
         ax.plot(before[side], places, "o", color=color, mfc="none", ms=8)
         ax.plot(found[side], places, "o", color=color, ms=8, label=label)
     edge = 0.1 * float(every.max() - every.min())
-    ax.set(yticks=range(2 * count), yticklabels=[*names[0], *names[1]], title=title, ylim=(-0.6, 2 * count + 0.9))
+    short = [textwrap.fill(n.removeprefix("The city of ").removesuffix("."), 18) for n in (*names[0], *names[1])]
+    ax.set(yticks=range(2 * count), yticklabels=short, title=title, ylim=(-0.6, 2 * count + 0.9))
     ax.set(
         xlim=(float(every.min()) - edge, float(every.max()) + edge),
         xlabel="log-probability of “accurate” minus “inaccurate”",
