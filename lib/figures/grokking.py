@@ -117,7 +117,7 @@ def against_loss(runs: dict[str, tuple[History, Curves]]) -> Figure:
             for m, inside in enumerate(grokking.phase(history).T):
                 ax.plot(curves["test loss"][inside, m], curves[name][inside, m], ".-", lw=0.7, color=PALETTE[m % 6])
         column[0].set_title(f"{task}: LMN")
-        column[1].set(xlabel="test loss (nats)", title=f"{task}: norm")
+        column[1].set(xlabel="test loss (nats)", title=f"{task}: L₂")
     return fig
 
 
@@ -135,7 +135,7 @@ def layers(steps: list[int], numbers: dict[str, Tensor]) -> Figure:
 def exclusive_or(history: History, curves: Curves) -> Figure:
     """LMN and norm over time, a colour a network; dotted where it has generalised."""
     fig, axes = figure(1, 2, height=2.9)
-    for ax, name, title in zip(axes, ("LMN", "norm"), ("LMN", "norm of the parameters"), strict=True):
+    for ax, name, title in zip(axes, ("LMN", "norm"), ("LMN", "L₂, the norm of the parameters"), strict=True):
         for m, color in zip(range(history.norms.shape[1]), PALETTE, strict=False):
             ax.plot(history.steps, curves[name][:, m], color=color, label=f"network {m}")
             ax.axvline(history.generalised[m], color=color, lw=0.7, ls=":")
@@ -149,10 +149,11 @@ def patterns(history: History, curves: Curves) -> Figure:
     fig, axes = figure(1, 2, height=2.7, sharey=True)
     titles = ("(0,1) from (1,0)", "(0,0) from (1,1)")
     for ax, title, distance in zip(axes, titles, curves["ρ"].unbind(2), strict=True):
-        for line, color in zip(distance.T, PALETTE, strict=False):
-            ax.plot(history.steps, line, color=color)
+        for m, (line, color) in enumerate(zip(distance.T, PALETTE, strict=False)):
+            ax.plot(history.steps, line, color=color, label=f"network {m}")
         ax.set(xlabel="updates", ylim=(0, None), title=title)
     axes[0].set_ylabel("distance ρ")
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return fig
 
 
