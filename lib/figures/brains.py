@@ -217,14 +217,14 @@ def dearer(
 
 
 def relearning(steps: list[int], away: int, errors: dict[str, Float[Tensor, "seeds records"]]) -> Figure:
-    """Error on the tasks of home while others are learnt, for `away` updates, and after the return."""
+    """Error on the decision tasks while others are learnt, for `away` updates, and after the return."""
     fig, ax = figure()
     for name, values in errors.items():
         ax.plot(steps, values.T, color=RECIPES[name], lw=0.6, alpha=0.5)
         ax.plot(steps, values.mean(0), color=RECIPES[name], lw=2.2, label=name)
     ax.axvline(away, color=INK, lw=0.9, ls=":")
     ax.text(away, ax.get_ylim()[1], " return", va="top")
-    ax.set(xlabel="further updates", ylabel="error on the ten tasks of home")
+    ax.set(xlabel="further updates", ylabel="error on the ten decision tasks")
     ax.legend()
     return fig
 
@@ -262,6 +262,6 @@ def reseating(costs: Float[Tensor, " records"], at: int, aim: float, member: tup
     right.plot(costs, color=GREY, label="this network")
     right.plot([at], [costs[at]], "o", color=RED)
     right.axhline(aim, color=BLUE, lw=1, ls=":", label="BIMT (mean)")
-    right.set(xlabel="exchanges", ylabel="Σ |w| d", ylim=(0, 1.1 * float(costs[0])))
+    right.set(xlabel="exchanges", ylabel="wire, Σ |w| d", ylim=(0, 1.1 * float(costs[0])))
     right.legend(loc="lower left")
     return fig
