@@ -45,12 +45,12 @@ def draw_task(row, seed):
     x, y = row.task.sample(1, [seed, 9])
     shown = [("x", x), ("network", net(x)), ("program", program(x) if program else np.full_like(y, -1)), ("truth", y)]
     named = [(symbols(v.shape[2])[i].replace("x", name), v[0, :10, i]) for name, v in shown for i in range(v.shape[2])]
-    spread = 0.86 / min(10, row.task.T)
+    spread = 0.82 / min(10, row.task.T)
     for i, (name, values) in enumerate(reversed(named)):
         right.text(0, 0.052 * i - 0.06, name, fontsize=9, transform=right.transAxes)
         for t, value in enumerate(values):
             style = {"fontsize": 9 if len(str(value)) < 5 else 7, "ha": "right", "transform": right.transAxes}
-            right.text(0.17 + spread * t, 0.052 * i - 0.06, value, **style)
+            right.text(0.2 + spread * t, 0.052 * i - 0.06, value, **style)
     return fig
 
 
@@ -146,7 +146,8 @@ def draw_contradictions(tables: dict, studies: dict[str, Study]):
         ax.text(102, i, program.kind if program else "no program", va="center", fontsize=7.5)
     ax.set(yticks=range(len(tables)), yticklabels=list(tables), xlim=(0, 130), xticks=[0, 25, 50, 75, 100])
     ax.set(xlabel="keys with contradictions (%)")
-    ax.tick_params(axis="y", labelsize=7.5)
+    ax.tick_params(axis="y", labelsize=7)
+    ax.grid(False, axis="y")
     ax.invert_yaxis()
     ax.legend(loc="lower center", bbox_to_anchor=(0.4, 1), ncols=2)
     return fig
@@ -165,10 +166,10 @@ def draw_film(film, frame, x, carry):
         left.scatter(*points.T, s=5, color=color, alpha=0.5, label=("no carry", "carry")[value], rasterized=True)
     left.set(xlabel="first hidden unit", ylabel="second hidden unit", title=f"hidden states after {steps[frame]} updates")
     left.legend()
-    right.loglog(steps, behaviours, "o-", color=GREEN, label="behaviours (200: more)")
+    right.loglog(steps, behaviours, "o-", color=GREEN, label="behaviours, 200 at most")
     right.loglog(steps, [max(100 * e, 0.05) for e in errors], "s-", color=GREY, label="wrong answers, %")
     right.loglog(steps, [max(100 * s, 0.05) for s in torn], "^-", color=OCHRE, label="lattice contradictions, %")
     right.axvline(steps[frame], color=RED, lw=1)
-    right.set(xlabel="updates", ylim=(0.03, 3000), title="what the slider moves through (0.05: none)")
+    right.set(xlabel="updates", ylim=(0.03, 3000), title="over training (0 % drawn at 0.05)")
     right.legend(loc="upper right", fontsize=7.5)
     return fig
