@@ -110,8 +110,8 @@ def reading(app):
 
 
 def minutes(body):
-    """How long a page takes to read, in whole minutes: its words without code, and a while for every picture."""
-    text = re.sub(r"(?s)<(svg|script|pre|style|details)\b.*?</\1>", " ", body)
+    """How long a page takes to read, in whole minutes: its words without code and tables, and a while for every picture."""
+    text = re.sub(r"(?s)<(svg|script|pre|style|details|table)\b.*?</\1>", " ", body)
     words = len(re.sub(r"<[^>]*>", " ", text).split())
     return max(1, round(words / WORDS + body.count('<figure class="plot"') * PICTURE / 60))
 
