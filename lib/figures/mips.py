@@ -106,7 +106,8 @@ def draw_forms(networks: dict, kinds: dict):
     turn = np.linspace(0, 2 * np.pi, 100)
     left.plot(np.cos(turn), np.sin(turn), color=GREY, lw=0.8)
     left.set(xlabel="real part", ylabel="imaginary part", title="eigenvalues of W, trained", aspect="equal")
-    left.legend(fontsize=7, loc="lower center")
+    if networks:
+        left.legend(fontsize=7, loc="lower center")
     for (form, nets), color, mark in zip(kinds.items(), (RED, OCHRE, BLUE), "osv", strict=False):
         right.plot([100 * integer_share(net) for net in nets.values()], mark, color=color, ls="", alpha=0.8, label=form)
     right.set(xlabel="task, in the order of the list", ylabel="whole entries (%)", ylim=(0, 150), yticks=range(0, 101, 25))
