@@ -136,8 +136,9 @@ def test_page_is_accessible(visit, name):
         if width == 320 and page.locator(".code-switch").count():
             page.locator(".code-switch").click()
         for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # no colour on its way to another
             page.wait_for_function("scheme => document.documentElement.dataset.theme == scheme", arg=scheme)
+            page.wait_for_function("() => document.getAnimations().length == 0")
             found = page.evaluate(VIOLATIONS, RULES)
             assert found == [], (width, scheme)
 
