@@ -111,8 +111,8 @@ def everything(device, cores):
         try:
             for members in MEMBERS:
                 rates.append(machine.matmul_rate(device))
-                times = start + BUDGET * number / len(PROBLEMS), start + LAST * number / len(PROBLEMS)
-                more, left = measure(problem, members, workers, device, *times)
+                share = number / len(PROBLEMS)
+                more, left = measure(problem, members, workers, device, start + BUDGET * share, start + LAST * share)
                 rows += more
                 skipped += left
                 found = ", ".join(f"{r['implementation']} {r['seconds_per_net_step'] * 1e6:.2f} µs" for r in more)
