@@ -14,7 +14,7 @@ import nbformat
 import pandas
 import psutil
 import pytest
-from conftest import ROOT
+from conftest import HEADER, ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,17 +22,9 @@ from lib import sweep
 from lib.files import whole
 from lib.reading import ledger
 
-TOY = """---
-jupytext:
-  text_representation:
-    extension: .md
-    format_name: myst
-kernelspec:
-  display_name: Python 3
-  language: python
-  name: python3
----
-
+TOY = (
+    HEADER
+    + """
 # Toy
 
 ```{code-cell} ipython3
@@ -54,6 +46,7 @@ row = dict(id="toy/even", says="Seeds are even.", verdict=verdict)
 display({"application/vnd.claims+json": [row]}, raw=True)
 ```
 """
+)
 ENVIRONMENT = os.environ | {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "3s", "OMP_NUM_THREADS": "1"}
 
 
