@@ -172,28 +172,27 @@ def more_inputs(counts: list[int], growth: dict[str, Tensor]) -> Figure:
     return fig
 
 
-def two_starts(runs: dict[str, tuple[History, Curves]]) -> Figure:
-    """Test accuracy and LMN over time, a colour a start of the embedding."""
-    fig, axes = figure(1, 2, height=2.9)
-    for (label, (history, curves)), color in zip(runs.items(), (BLUE, RED), strict=True):
-        for ax, values in zip(axes, (history.accuracies[..., 1], curves["LMN"]), strict=True):
-            ax.plot(history.steps, values, color=color, lw=1.1)
-        axes[0].plot([], [], color=color, label=label)
-    for ax, name in zip(axes, ("test accuracy", "LMN"), strict=True):
-        ax.set(xlabel="updates", ylabel=name)
+def _by_start(runs, measures, height):
+    """Measures over time, a panel each and a colour a start; `measures` read them from a history and its curves."""
+    fig, axes = figure(1, len(measures), height=height, squeeze=False)
+    for (label, run), color in zip(runs.items(), (BLUE, RED), strict=True):
+        for ax, (name, measure) in zip(axes[0], measures.items(), strict=True):
+            ax.plot(run[0].steps, measure(*run), color=color, lw=1.1)
+            ax.set(xlabel="updates", ylabel=name)
+        axes[0, 0].plot([], [], color=color, label=label)
     fig.legend(loc="outside lower center", ncols=2)
     return fig
+
+
+def two_starts(runs: dict[str, tuple[History, Curves]]) -> Figure:
+    """Test accuracy and LMN over time, a colour a start of the embedding."""
+    measures = {"test accuracy": lambda history, _: history.accuracies[..., 1], "LMN": lambda _, curves: curves["LMN"]}
+    return _by_start(runs, measures, 2.9)
 
 
 def jacobian_count(runs: dict[str, tuple[History, Curves]]) -> Figure:
     """The Jacobian count over time, a colour a start of the embedding."""
-    fig, ax = figure(height=2.7)
-    for (label, (history, curves)), color in zip(runs.items(), (BLUE, RED), strict=True):
-        ax.plot(history.steps, curves["Jacobian"], color=color, lw=1.1)
-        ax.plot([], [], color=color, label=label)
-    ax.set(xlabel="updates", ylabel="Jacobian count")
-    fig.legend(loc="outside lower center", ncols=2)
-    return fig
+    return _by_start(runs, {"Jacobian count": lambda _, curves: curves["Jacobian"]}, 2.7)
 
 
 def pushed(runs: dict[str, tuple[History, Curves]]) -> Figure:

@@ -143,7 +143,8 @@ def growth(shares: list[float], weights: list[float], counts: torch.Tensor, unli
         if share in resource.NEURON_RATIOS:
             ax.loglog(resource.RATIO_WEIGHTS, resource.NEURON_RATIOS[share], "s:", color=color, mfc="none", lw=0.8)
     left.plot([], [], "s:", color=INK, mfc="none", lw=0.8, label="published")
-    right.axhline(mean[0, 0] / mean[0, 1], ls="--", color=INK, lw=1, label="homogeneous growth")
+    first, second = unlike.neurons[0].mean(0)
+    right.axhline(first / second, ls="--", color=INK, lw=1, label="homogeneous growth")
     left.set(xlabel="task weight α", ylabel="neurons N₁/N₂", ylim=(0.6, 40), title="x² and x²")
     right.set(xlabel="task weight α", ylim=(0.2, 1.2), title="x² and cos πx, β = 1/2")
     _ticks(left, resource.RATIO_WEIGHTS, [1, 2, 5, 10, 20])
