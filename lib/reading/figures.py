@@ -5,18 +5,24 @@ each figure carries its alternative text. The palette is colour-blind-safe (afte
 2008) with every colour at least 3:1 against a white and against a near-black page.
 """
 
+import functools
 import html
 import io
 import math
 import re
 
 import matplotlib
+from matplotlib.backends.backend_mixed import MixedModeRenderer
+from matplotlib.backends.backend_svg import FigureCanvasSVG, RendererSVG
 from matplotlib.figure import Figure
 from matplotlib.scale import LogScale, register_scale
+from matplotlib.textpath import TextToPath
 from matplotlib.ticker import LogFormatter
 
 from .layout import clear, stack
 
+POINTS = 72  # to an inch: what an SVG is drawn and measured in
+RASTER = 110  # dots to an inch, of raster parts only
 INK = "#000001"  # stands for the page's text colour
 BLUE, RED, GREEN, PINK, OCHRE, GREY = PALETTE = ("#0072b2", "#d55e00", "#009e73", "#bf5f98", "#a67c00", "#808080")
 
@@ -46,7 +52,6 @@ matplotlib.rcParams.update(
         "lines.markersize": 4.5,
         "image.cmap": "viridis",
         "svg.fonttype": "none",
-        "savefig.dpi": 110,  # of raster parts only
     }
 )
 
@@ -78,17 +83,40 @@ class _PlainLogScale(LogScale):
 register_scale(_PlainLogScale)
 
 
+@functools.lru_cache(10_000)
+def _extent(text, font, is_math):
+    """Width, height and descent of a line of text in points."""
+    return TextToPath().get_text_width_height_descent(text, font, is_math)
+
+
+class _Pen(RendererSVG):
+    """Draws SVG as matplotlib does, but measures a line of text once, not anew for every picture."""
+
+    def get_text_width_height_descent(self, s, prop, ismath):
+        return _extent(s, prop.copy(), ismath)  # a copy, because fonts are mutable
+
+
+class _Canvas(FigureCanvasSVG):
+    """Lays a figure out with the pen that draws it."""
+
+    def get_renderer(self, pen=_Pen(1, 1, io.StringIO())):  # noqa: B008
+        return pen
+
+
 def figure(rows=1, cols=1, width=7.2, height=3.2, **axes):
     """A figure in the book's style and its axes, as `matplotlib.pyplot.subplots` gives them. Sizes in inches."""
-    fig = Figure(figsize=(width, height), layout="constrained")
+    fig = Figure(figsize=(width, height), layout="constrained", dpi=POINTS)
+    _Canvas(fig)
     return fig, fig.subplots(rows, cols, **axes)
 
 
 def svg(fig, salt):
     """`fig` as an inline `<svg>` (text), whose ids come from `salt`. Same figure and text, same bytes."""
-    out = io.StringIO()
+    out, (width, height) = io.StringIO(), fig.get_size_inches()
     with matplotlib.rc_context({"svg.hashsalt": salt}):  # ids differ from figure to figure on one page
-        fig.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+        pen = _Pen(POINTS * width, POINTS * height, out, image_dpi=RASTER, metadata={"Date": None, "Creator": None})
+        fig.draw(MixedModeRenderer(fig, width, height, RASTER, pen))
+        pen.finalize()
     text = out.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
     text = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", text)
