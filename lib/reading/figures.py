@@ -97,10 +97,12 @@ class _Pen(RendererSVG):
 
 
 class _Canvas(FigureCanvasSVG):
-    """Lays a figure out with the pen that draws it."""
+    """Lays a figure out by the measures of the pen that draws it."""
 
-    def get_renderer(self, pen=_Pen(1, 1, io.StringIO())):  # noqa: B008
-        return pen
+    pen = _Pen(1, 1, io.StringIO())
+
+    def get_renderer(self):
+        return self.pen
 
 
 def figure(rows=1, cols=1, width=7.2, height=3.2, **axes):

@@ -46,17 +46,22 @@ def covers(box, data):
 
 
 def clear(fig):
-    """Lay `fig` out, and move each legend that lies on the data of its axes to where there is none, or else below them."""
+    """Lay `fig` out, and move each legend that lies on the data of its axes to where there is none, or else below them.
+
+    On a phone labels that would run into each other are thinned first. Only what changes the layout has it done again.
+    """
     engine = fig.get_layout_engine()
     engine.execute(fig)
+    if fig.get_figwidth() == PHONE and _thinned(fig):
+        engine.execute(fig)
     if _moved(fig):
         engine.execute(fig)
     fig.set_layout_engine(None)  # it need not be done again to draw it
 
 
 def _moved(fig):
-    """Whether a legend had to be moved."""
-    moved = False
+    """Move the legends that must be; whether one has left its axes, or had, so that the layout must be done again."""
+    left = False
     for ax in fig.axes:
         legend = ax.get_legend()
         if legend is None:
@@ -67,10 +72,11 @@ def _moved(fig):
         inside = apart or (box.x0 >= room.x0 and box.x1 <= room.x1)
         if not below and inside and not covers(box, data):
             continue
-        moved = True
         fits = not below and box.width <= room.width and box.height <= room.height
         free = (place for place, at in PLACES.items() if fits and not covers(box.anchored(at, room), data))
         place = next(free, None)
+        within = not apart and box.y0 >= room.y0 and box.y1 <= room.y1 and inside
+        left = left or not (place and within)
         if place:
             legend.set_loc(place)
         else:
@@ -78,7 +84,7 @@ def _moved(fig):
             drop = (ax.get_window_extent().y0 - axis.y0) / fig.dpi if axis else 0
             legend.set_loc("upper center")
             legend.set_bbox_to_anchor((0.5, 0), ax.transAxes + ScaledTranslation(0, -drop, fig.dpi_scale_trans))
-    return moved
+    return left
 
 
 def stack(fig):
@@ -89,7 +95,6 @@ def stack(fig):
     fig.set_size_inches(PHONE, height * _legible(fig))
     for place in (fig, *fig.axes):
         _narrow(place)
-    _thin(fig)
 
 
 def _keep_whole(fig):
@@ -138,16 +143,18 @@ def _legible(fig):
     return max(1, SMALLEST / small)
 
 
-def _thin(fig):
-    """Where labels below an axis run into each other, fewer of them if they are numbers, else upright ones."""
-    fig.get_layout_engine().execute(fig)
+def _thinned(fig):
+    """Whether labels below an axis ran into each other: then fewer of them if they are numbers, else upright ones."""
+    thinned = False
     for ax in fig.axes:
         boxes = [label.get_window_extent() for label in ax.get_xticklabels() if label.get_text()]
         if any(one.padded(2).overlaps(two) for one, two in itertools.pairwise(boxes)):
+            thinned = True
             if isinstance(ax.xaxis.get_major_locator(), MaxNLocator):
                 ax.xaxis.set_major_locator(MaxNLocator(4))
             else:
                 ax.tick_params(axis="x", labelrotation=90)
+    return thinned
 
 
 def _label(panels):
