@@ -48,12 +48,10 @@ def covers(box, data):
 def clear(fig):
     """Lay `fig` out, and move each legend that lies on the data of its axes to where there is none, or else below them.
 
-    On a phone labels that would run into each other are thinned first. Only what changes the layout has it done again.
+    Only a legend that leaves its axes, or comes back to them, has the layout done again.
     """
     engine = fig.get_layout_engine()
     engine.execute(fig)
-    if fig.get_figwidth() == PHONE and _thinned(fig):
-        engine.execute(fig)
     if _moved(fig):
         engine.execute(fig)
     fig.set_layout_engine(None)  # it need not be done again to draw it
@@ -95,6 +93,7 @@ def stack(fig):
     fig.set_size_inches(PHONE, height * _legible(fig))
     for place in (fig, *fig.axes):
         _narrow(place)
+    _thin(fig)
 
 
 def _keep_whole(fig):
@@ -143,18 +142,16 @@ def _legible(fig):
     return max(1, SMALLEST / small)
 
 
-def _thinned(fig):
-    """Whether labels below an axis ran into each other: then fewer of them if they are numbers, else upright ones."""
-    thinned = False
+def _thin(fig):
+    """Where labels below an axis run into each other, fewer of them if they are numbers, else upright ones."""
+    fig.get_layout_engine().execute(fig)
     for ax in fig.axes:
         boxes = [label.get_window_extent() for label in ax.get_xticklabels() if label.get_text()]
         if any(one.padded(2).overlaps(two) for one, two in itertools.pairwise(boxes)):
-            thinned = True
             if isinstance(ax.xaxis.get_major_locator(), MaxNLocator):
                 ax.xaxis.set_major_locator(MaxNLocator(4))
             else:
                 ax.tick_params(axis="x", labelrotation=90)
-    return thinned
 
 
 def _label(panels):
