@@ -158,7 +158,7 @@ OWN = $(wildcard lib/papers/$(1).py lib/figures/$(1).py book/live/$(1).js lib/pa
 $(CHAPTERS:%=$(OUT)/%.ipynb): $(OUT)/%.ipynb: $(OUT)/source/%.md $$(call OWN,%) $(SHARED) $(OUT)/source/%.yaml
 	$(call execute,-f $(OUT)/source/$*.yaml)
 
-$(PAGES:%=$(OUT)/%.ipynb): $(OUT)/%.ipynb: $(OUT)/source/%.md $(CHAPTERS:%=$(OUT)/%.ipynb) $(wildcard benchmarks/results/*.json)
+$(PAGES:%=$(OUT)/%.ipynb): $(OUT)/%.ipynb: $(OUT)/source/%.md $(CHAPTERS:%=$(OUT)/%.ipynb) $(wildcard benchmarks/*.json benchmarks/results/*.json)
 	$(call execute,)
 
 # ---- site --------------------------------------------------------------------------------------------------------------

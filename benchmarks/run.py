@@ -26,8 +26,9 @@ from .worker import Worker
 MEMBERS = (1, 16, 256, 4096)
 SCALED = (256, 4096)  # members at which all cores are tried
 REPEATS = 5
-BUDGET = 600  # seconds; no more of "vmap", "graphs" or "compile" begins once a shape's equal share of it is over
-LAST = 720  # seconds; nothing of a shape begins once its equal share of these is over
+BUDGET = 600  # seconds, shared by the shapes; no more of "vmap", "graphs" or "compile" begins once a share is over
+LAST = 720  # seconds, shared alike; nothing more of that shape begins
+LONGEST = 12  # seconds that two steps may take at the speed of a large matrix product
 PATIENCE = 80  # seconds for one implementation to be built, compiled and run once
 ENOUGH = 3  # seconds after which a row is not repeated more than twice
 LOOP_NETS = 8  # the plain loop costs the same for every network, so no more than these are timed
@@ -42,7 +43,7 @@ def plan(problem, members, peer, device):
     speed = 4e10 if device == "cpu" else 4e12
     work = members * (problem.products() + problem.elementwise()) / speed  # seconds a step, roughly
     if peer in ("ours", "jax"):
-        return members, min(20000, max(4, int(0.2 / work)))
+        return (members, min(20000, max(2, int(0.2 / work)))) if 2 * work < LONGEST else "two steps take too long"
     if peer == "loop":
         return min(members, LOOP_NETS), 8
     return members, min(20, max(1, int(0.02 / work)))
@@ -103,7 +104,9 @@ def everything(device, cores):
     """All rows, what was skipped, and the rates of matrix products between them."""
     rows, skipped, rates, start = [], [], [], time.time()
     few = {max(cores)}
-    for number, problem in enumerate(PROBLEMS, 1):
+    for number, problem in enumerate(PROBLEMS):
+        now, to_come = time.time(), len(PROBLEMS) - number  # what is left of the time is shared by the shapes to come
+        ends = [now + max(0, start + total - now) / to_come for total in (BUDGET, LAST)]
         kinds = [(peer, few) for peer in ON[device]]
         if device == "cpu" and len(cores) > 1:
             kinds.append(("ours", cores))
@@ -111,8 +114,7 @@ def everything(device, cores):
         try:
             for members in MEMBERS:
                 rates.append(machine.matmul_rate(device))
-                share = number / len(PROBLEMS)
-                more, left = measure(problem, members, workers, device, start + BUDGET * share, start + LAST * share)
+                more, left = measure(problem, members, workers, device, *ends)
                 rows += more
                 skipped += left
                 found = ", ".join(f"{r['implementation']} {r['seconds_per_net_step'] * 1e6:.2f} µs" for r in more)

@@ -193,6 +193,13 @@ def test_a_second_axis_must_be_true_all_along():
     assert judged(more(0), sample(x=x))["here"] == "x 1, -1, 1 [-1, 1]"
 
 
+@pytest.mark.parametrize("condition", [more(0), same(), every(), slope(1)])
+def test_a_claim_about_nothing_does_not_hold(condition):
+    row = judged(condition, sample(x=torch.ones(6, 0)))
+    assert row["verdict"] == "conditions not met"
+    assert row["values"] == {"x": [None]}
+
+
 def test_all_resamples_go_through_the_value_at_once():
     shapes = []
 

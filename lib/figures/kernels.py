@@ -8,6 +8,7 @@ from IPython.display import Markdown
 from lib.reading import BLUE, GREEN, GREY, INK, OCHRE, PINK, RED, figure, show
 
 RESULTS = Path(__file__).parents[2] / "benchmarks/results"
+CHAPTERS = RESULTS.parent / "chapters.json"  # what `python -m benchmarks.chapters` recorded
 PEERS = {  # implementation -> its name, colour and mark
     "loop": ("nn.Module, one by one", GREY, "v"),
     "vmap": ("torch.func.vmap", OCHRE, "s"),
@@ -226,3 +227,13 @@ def minutes(folder):
     ax.legend(loc="lower right")
     said = "; ".join(f"{slug} {value:.0f} s, before {BEFORE[slug]}" for slug, value in now.items())
     return show(fig, f"Seconds that each chapter takes: {said}.")
+
+
+def engines():
+    """CPU seconds of whole chapters, with the fused kernels and with batched PyTorch in their place."""
+    record = json.loads(CHAPTERS.read_text(encoding="utf-8"))
+    lines = [
+        [slug, f"{row['ours']:.0f}", f"{row['torch']:.0f}", f"{row['torch'] / row['ours']:.1f}"]
+        for slug, row in record.items()
+    ]
+    return table(["chapter", "CPU seconds, fused kernels", "batched PyTorch", "times faster"], lines)

@@ -8,10 +8,10 @@ from ..checks import check
 from .tensors import check_tensor
 
 
-def slope(x: Float[Tensor, " cells"], y: Float[Tensor, "*series cells"]) -> Float[Tensor, "*series"]:
-    """Least-squares slopes of y on x."""
-    dx = x - x.mean()
-    return (y * dx).sum(-1) / dx.square().sum()
+def slope(x: Float[Tensor, "*#series cells"], y: Float[Tensor, "*#series cells"]) -> Float[Tensor, "*series"]:
+    """Least-squares slopes of y on x; NaN where x does not vary."""
+    dx = x - x.mean(-1, keepdim=True)
+    return (y * dx).sum(-1) / dx.square().sum(-1)
 
 
 def exponent(

@@ -25,6 +25,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from ..checks import check
+from ..kernels.exponents import slope
 from ..kernels.mirror import KAPPA, quartic
 from ..kernels.mlp import Regression, Stack, random_stack
 from ..kernels.optimisers import Adam, cosine
@@ -159,9 +160,7 @@ def staircase(weights: Iterable[float]) -> tuple[tuple[int, ...], tuple[float, .
 
 def exponent(x: Float[Tensor, "*resamples cells"], y: Float[Tensor, "*resamples cells"]) -> Float[Tensor, "*resamples"]:
     """alpha of y ~ x^-alpha: minus the slope of a least-squares line of log y on log x; NaN where x does not vary."""
-    u, v = x.log(), -y.log()
-    u, v = u - u.mean(-1, keepdim=True), v - v.mean(-1, keepdim=True)
-    return (u * v).sum(-1) / u.square().sum(-1)
+    return -slope(x.log(), y.log())
 
 
 # ---- training ----------------------------------------------------------------------------------------------------------

@@ -153,7 +153,7 @@ def _resampled(samples, draws):
 
 
 def _measured(samples, value, draws):
-    """What the condition is about, by name: (rows,) or (rows, K), the first row as measured."""
+    """What the condition is about, by name: (rows,) or (rows, K), the first row as measured; an empty axis is no number."""
     random = {name for one in samples if one.units is not None for name in one.quantities}
 
     def means(**quantities):
@@ -168,7 +168,7 @@ def _measured(samples, value, draws):
     for name, t in found.items():
         if len(t) != 1 + draws:
             raise ValueError(f"value = {name} of shape {tuple(t.shape)}: expected a row for each of {1 + draws} resamples")
-    return found
+    return {name: t if t.numel() else torch.full((len(t), 1), torch.nan) for name, t in found.items()}
 
 
 def _fares(condition, found):
@@ -293,7 +293,7 @@ class Claims:
 
         *Holds* if the condition is true in at least 95 % of the resamples (more with few units, see `required`), *does not
         hold* if it is false in as many, *undecided* between. If a premise does not hold, or a quantity cannot be measured
-        (is NaN), the verdict is *conditions not met*.
+        (is NaN, or its second axis is empty), the verdict is *conditions not met*.
 
         Args:
             name: short name, unique in the chapter; the claim's id is `chapter/name`. Judging it again replaces it.

@@ -73,21 +73,23 @@ def _written(program, task, inputs):
 
 def _quotients(program, task, bits):
     """An answer is the quotient by k of a sum whose remainder by k is kept, where it has its values."""
-    symbols, steps = range(task.low, task.high + 1), list(program.steps)
-    kept = [(name[5:], e) for name, e in steps if isinstance(e, tuple) and e[0] == "%" and isinstance(e[2], int)]
-    reach = dict.fromkeys(bits, range(2)) | dict.fromkeys(program.inputs, symbols)
+    kept = [(name[5:], e) for name, e in program.steps if isinstance(e, tuple) and e[0] == "%" and isinstance(e[2], int)]
+    reach = dict.fromkeys(bits, range(2)) | dict.fromkeys(program.inputs, range(task.low, task.high + 1))
     reach |= {n: range(e[2]) for n, e in kept if program.start.get(n, -1) in range(e[2])}
+    answers = {name: e for name, e in program.steps if name in program.outputs and names(e) & {*program.start}}
     for _, (_, e, k) in kept:
         whole = ("//", total({f: c % k for f, c in terms(e).items()}), k)
-        for i, (name, old) in enumerate(steps):
-            inside = sorted(names(old) | names(whole))
-            few = all(n in reach for n in inside) and np.prod([len(reach[n]) for n in inside]) <= GRID
-            if name in program.outputs and few and names(old) & {*program.start}:
-                grid = np.meshgrid(*(reach[n] for n in inside))
-                values = dict(zip(inside, grid, strict=True))
-                if np.array_equal(evaluate(old, values), evaluate(whole, values)):
-                    steps[i] = (name, whole)
-    return replace(program, steps=tuple(steps))
+        answers = {name: whole if _alike(old, whole, reach) else old for name, old in answers.items()}
+    return replace(program, steps=tuple((name, answers.get(name, e)) for name, e in program.steps))
+
+
+def _alike(one, other, reach):
+    """Whether two expressions agree wherever the names in them have values in `reach`, if these are few."""
+    inside = sorted(names(one) | names(other))
+    if any(n not in reach for n in inside) or np.prod([len(reach[n]) for n in inside]) > GRID:
+        return False
+    values = dict(zip(inside, np.meshgrid(*(reach[n] for n in inside)), strict=True))
+    return np.array_equal(evaluate(one, values), evaluate(other, values))
 
 
 def _divided(program):
@@ -106,22 +108,25 @@ def _divided(program):
 def _afterwards(program, bits):
     """A comparison that answers is one of a variable's next value with a number, where it can be."""
     after = [(n, e) for n, e in program.steps if n not in program.outputs and isinstance(e, tuple) and len(names(e)) > 1]
-    steps = []
-    for name, e in [pair for pair in program.steps if pair[0] in program.outputs]:
-        for later, update in after:
-            if isinstance(e, tuple) and e[0] in OPPOSITE:
-                gap = terms(("-", e[1], e[2]))
-                for sign in (1, -1):
-                    left = terms(("-", total(gap), total({f: sign * c for f, c in terms(update).items()})))
-                    if {f for f, c in left.items() if c} <= {1}:
-                        e = simplify((e[0], ("+", total({later: sign}), left.get(1, 0)), 0), bits)
-                        break
-        steps.append((name, e))
-    answers = dict(steps)
+    answers = {name: e for name, e in program.steps if name in program.outputs}
+    for update in after:
+        answers = {name: _compared(e, *update, bits) for name, e in answers.items()}
     old = {*program.start, *program.inputs}
     if any(names(e) & old for e in answers.values()) or any(names(e) & {*answers} for _, e in after):
         return program
-    return replace(program, steps=(*[pair for pair in program.steps if pair[0] not in answers], *steps))
+    return replace(program, steps=(*[pair for pair in program.steps if pair[0] not in answers], *answers.items()))
+
+
+def _compared(expression, later, update, bits):
+    """A comparison as one of `later`, which becomes `update`, with a number; what is none stays as it is."""
+    if not isinstance(expression, tuple) or expression[0] not in OPPOSITE:
+        return expression
+    gap = terms(("-", expression[1], expression[2]))
+    for sign in (1, -1):
+        left = terms(("-", total(gap), total({f: sign * c for f, c in terms(update).items()})))
+        if {f for f, c in left.items() if c} <= {1}:
+            return simplify((expression[0], ("+", total({later: sign}), left.get(1, 0)), 0), bits)
+    return expression
 
 
 def _chosen(expression, bits):
