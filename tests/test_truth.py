@@ -153,10 +153,10 @@ def test_the_export_is_the_toy(stored, readers):
             out = reader.model(tokens.ids, output_hidden_states=True)
         torch.testing.assert_close(out.logits, mine, rtol=0, atol=1e-4)
         at = torch.arange(tokens.ids.shape[1]).expand(len(tokens.ids), -1)
-        states = reader.run(tokens, at=at)[1]
+        states, real = reader.run(tokens, at=at)[1], at <= tokens.last[:, None]
         for block in range(llama.LAYERS - 1):
-            torch.testing.assert_close(states[block], out.hidden_states[block + 1], rtol=0, atol=1e-5)
-        assert (states[-1] - out.hidden_states[-1]).abs().max() > 1
+            torch.testing.assert_close(states[block][real], out.hidden_states[block + 1][real], rtol=0, atol=1e-5)
+        assert (states[-1] - out.hidden_states[-1])[real].abs().max() > 1
 
 
 def test_the_tokenizer_is_the_toys():
@@ -415,10 +415,43 @@ def test_states_and_edits_in_every_family(reader):
         whole = reader.run(tokens, edit=edit, ask=everything)[0]
         torch.testing.assert_close(reader.run(tokens, edit=edit, after=(block, streams[block]), ask=everything)[0], whole)
 
-    small = language.Language("small", reader.model, reader.tokenizer, rows=2)
+    small = language.Language("small", reader.model, reader.tokenizer, room=2 * tokens.ids.shape[1])
     pieces, seen = small.run(tokens, at=at, edit=language.Edit({0: step}, at), ask=everything)
     torch.testing.assert_close(pieces, both, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(seen, there, rtol=1e-4, atol=1e-5)
+
+
+def test_a_tree_holds_a_shared_beginning_once():
+    ids = torch.tensor([[1, 2, 3, 4], [1, 2, 3, 3], [1, 2, 5, 4], [9, 2, 3, 4]])
+    last = torch.tensor([3, 2, 3, 3])  # the second text ends after three tokens
+    tree = language.Tree.of(language.Tokens(ids, last, last, last, ids), torch.tensor([4, 4, 4, 4]))
+    assert list(zip(tree.text.tolist(), tree.place.tolist(), strict=True)) == [
+        *((0, j) for j in range(4)), (2, 2), (2, 3), *((3, j) for j in range(4)),
+    ]  # fmt: skip
+    assert tree.node[0].tolist() == [0, 1, 2, 3]
+    assert tree.node[1, :3].tolist() == [0, 1, 2]
+    assert tree.node[2].tolist() == [0, 1, 4, 5]
+    assert tree.mask(torch.float32)[0, 0, 5].eq(0).nonzero()[:, 0].tolist() == [0, 1, 4, 5]
+    apart = language.Tree.of(language.Tokens(ids, last, last, last, ids), torch.tensor([1, 4, 4, 4]))
+    assert apart.node[0].tolist() == [0, 1, 2, 3]
+    assert apart.node[1, 0] == 0
+    assert apart.node[1, 1] == apart.node[2, 1] == 4  # what the second and third text share without the first
+
+
+@pytest.mark.parametrize("family", ["Bloom", "Lfm2"])
+def test_families_that_cannot_be_read_as_a_tree_are_refused(family, tmp_path):
+    """Bloom makes positions of its own from the mask; some of Lfm2's blocks are convolutions over neighbouring tokens."""
+    import transformers
+
+    tokenizer = llama.tokenizer()
+    sizes = {"vocab_size": len(tokenizer), "hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 2}
+    more = {"Lfm2": {"layer_types": ["conv", "full_attention"], "num_key_value_heads": 1, "intermediate_size": 64}}
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{family}Config")(**sizes, **more.get(family, {}), initializer_range=0.5)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="expected a causal language model"):
+        truth.load(str(tmp_path))
 
 
 def test_random_models_know_nothing_and_say_so():

@@ -56,7 +56,8 @@ def load(name: str, device: str = "cpu", progress=iter) -> "Language":
         progress: wrapper for the passes that its runs take.
 
     Raises:
-        ValueError: if it is missing, cannot be read, or is of a family whose blocks are not found.
+        ValueError: if it is missing, cannot be read, or is of a family whose blocks are not found, or whose tokens more than
+            attention joins.
     """
     check_model(name)
     path = Path(os.path.expanduser(name))
@@ -65,23 +66,39 @@ def load(name: str, device: str = "cpu", progress=iter) -> "Language":
     if name == RANDOM or path is None:
         return stand_in()
     import transformers
-    from transformers import modeling_gguf_pytorch_utils as gguf
 
     transformers.utils.logging.disable_progress_bar()
     local = path.exists()
     where, options = (str(path) if local else name), {"local_files_only": local, "trust_remote_code": False}
+    reading = contextlib.nullcontext()
     if path.suffix == ".gguf":
-        where, options = str(path.parent), options | {"gguf_file": path.name}
+        where, options, reading = str(path.parent), options | {"gguf_file": path.name}, _once()
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
-    quiet = mock.patch.object(gguf, "tqdm", lambda steps, **_: steps)
     try:
-        with quiet:  # its progress bar would be a widget on the page
+        with reading:
             tokenizer = transformers.AutoTokenizer.from_pretrained(where, **options)
             model = transformers.AutoModelForCausalLM.from_pretrained(where, dtype=dtype, use_safetensors=True, **options)
+        title = path.stem if path.suffix == ".gguf" else path.name
+        language = Language(title, model.to(device).eval(), tokenizer, progress=progress)
+        language.check()
     except Exception as reason:  # missing, gated, without network, not a language model: the library's own words say which
         words = str(reason).strip().splitlines()[0]
         raise ValueError(f"model = {name!r}: expected a causal language model that can be loaded ({words})") from reason
-    return Language(path.stem if path.suffix == ".gguf" else path.name, model.to(device).eval(), tokenizer, 64, progress)
+    return language
+
+
+@contextlib.contextmanager
+def _once():
+    """`transformers` reads a GGUF file three times, and makes a table of names for every module: once is enough.
+
+    Its progress bar, which would be a widget on the page, stays away.
+    """
+    import gguf
+    from transformers import modeling_gguf_pytorch_utils as loading
+
+    once = {name: functools.cache(getattr(gguf, name)) for name in ("GGUFReader", "get_tensor_name_map")}
+    with mock.patch.multiple(gguf, **once), mock.patch.object(loading, "tqdm", lambda steps, **_: steps):
+        yield
 
 
 def stand_in() -> "Language":
@@ -143,6 +160,41 @@ class Tokens:
 
 
 @dataclass(frozen=True)
+class Tree:
+    """Texts as a tree of tokens: a beginning that several of them share stands there once, and so is computed once.
+
+    Attributes:
+        node: the node of each token of each text; behind a text's last token it means nothing.
+        text, place: for each node the first text that goes through it, and which of that text's tokens it is.
+    """
+
+    node: Int[Tensor, "texts length"]
+    text: Int[Tensor, " nodes"]
+    place: Int[Tensor, " nodes"]
+
+    @classmethod
+    def of(cls, tokens: Tokens, apart: Int[Tensor, " texts"]) -> "Tree":
+        """The tree of `tokens`, in which a text shares nothing from its token `apart` on."""
+        texts, length = tokens.ids.shape
+        index, place = (torch.arange(n, device=tokens.ids.device) for n in (texts, length))
+        real = place <= tokens.last[:, None]
+        ids = tokens.ids.where(real, -1)
+        same = (ids[:, None] == ids) & (place < torch.minimum(apart[:, None], apart)[..., None])
+        same = same.cumprod(-1).bool() | (index[:, None] == index)[..., None]  # (texts, texts, length): so far the same
+        first = same.byte().argmax(1)
+        stands = real & (first == index[:, None])
+        node = (stands.flatten().cumsum(0) - 1)[first * length + place]
+        return cls(node, *stands.nonzero(as_tuple=True))
+
+    def mask(self, dtype: torch.dtype) -> Float[Tensor, "1 1 nodes nodes"]:
+        """What attention adds to its logits: 0 where a node sees another, itself or one before it in its text."""
+        before = self.node[self.text][:, self.place] == torch.arange(len(self.text), device=self.text.device)
+        sees = before & (self.place <= self.place[:, None])
+        blind = torch.full(sees.shape, torch.finfo(dtype).min, dtype=dtype, device=sees.device)
+        return blind.masked_fill(sees, 0)[None, None]
+
+
+@dataclass(frozen=True)
 class Edit:
     """A change of the residual stream.
 
@@ -162,19 +214,34 @@ class Language:
 
     trained = True
 
-    def __init__(self, name, model, tokenizer, rows=256, progress=iter):
-        """`rows`: texts for one pass, at most; `progress`: wrapper for the passes of a run.
+    def __init__(self, name, model, tokenizer, room=1024, progress=iter):
+        """`room`: tokens of texts for one pass, at most; `progress`: wrapper for the passes of a run.
 
         Raises:
             ValueError: for a family whose list of blocks is not found (Llama, GPT-NeoX, GPT-2 and their kin have one).
         """
-        self.name, self.model, self.tokenizer, self.rows, self.progress = name, model, tokenizer, rows, progress
+        self.name, self.model, self.tokenizer, self.room, self.progress = name, model, tokenizer, room, progress
         base = model.base_model
         self.blocks = getattr(base, "layers", None) or getattr(base, "h", None)
         if self.blocks is None:
             _refuse(name, f"blocks called layers or h, as in Llama, GPT-NeoX or GPT-2; {type(base).__name__} has none")
         self.depth, self.width, self.device = len(self.blocks), model.config.hidden_size, model.device
         self.size = sum(p.numel() for p in model.parameters())
+
+    @torch.inference_mode()
+    def check(self):
+        """Raise ValueError unless texts mean the same in a `Tree` as alone.
+
+        They do where nothing but attention carries things from token to token, under the mask that it is given.
+        """
+        ids = torch.tensor([[5, 6, 7, 8, 9], [5, 6, 7, 8, 5]], device=self.device)
+        last = torch.full_like(ids[:, 0], 4)
+        alone = self.model(input_ids=ids, use_cache=False).logits[:, -1].float().log_softmax(-1)
+        everything = torch.arange(alone.shape[1], device=self.device).expand(2, -1)
+        found = self._run(Tokens(ids, last, last, last, ids), None, None, None, everything, None)[0]
+        a, b = (x - x.mean(1, keepdim=True) for x in (alone, found))
+        if torch.nn.functional.cosine_similarity(a, b).min() < 0.99:
+            raise ValueError("more than attention joins its tokens")
 
     def _ids(self, text):
         return self.tokenizer(text, return_token_type_ids=False)
@@ -215,64 +282,75 @@ class Language:
 
         Args:
             tokens: `Tokens`.
-            at: token indices to look at, (texts, k); None for none.
+            at: token indices to look at, (texts, k); None for none. States behind a text's last token mean nothing.
             edit: an `Edit`.
             after: (block, streams (texts, length, width)): the stream as it is after that block, so that only the later ones
                 have to run; an edit there applies to it.
             ask: the tokens whose log-probability is wanted, (texts, k); by default the answers.
-            blocks: leave off after so many, where only states are wanted; None for all.
+            blocks: leave off after so many, where only states are wanted; None for all and log-probabilities.
 
         Returns:
-            Log-probabilities of the next token (texts, k), and states (blocks, texts, k, width) or None, both float32. Where
-            nothing is edited and `memory` keeps what was read, a text is read once.
+            Log-probabilities of the next token (texts, k) or None, and states (blocks, texts, k, width) or None, both
+            float32. Where nothing is edited and `memory` keeps what was read, a text is read once.
         """
         if edit is not None or after is not None or memory.folder() is None:
             return self._run(tokens, at, edit, after, ask, blocks)
-        texts = (tokens.ids, tokens.last, tokens.answers, at, ask, torch.tensor(blocks or self.depth))
+        texts = (tokens.ids, tokens.last, tokens.answers, at, ask, torch.tensor(blocks or 0))
+        names = ("chances", "states")
 
         def make():
-            chances, states = self._run(tokens, at, None, None, ask, blocks)
-            return {"chances": chances} | ({} if states is None else {"states": states})
+            found = self._run(tokens, at, None, None, ask, blocks)
+            return {name: tensor for name, tensor in zip(names, found, strict=True) if tensor is not None}
 
         found = memory.recall(f"{self._hash}-{memory.fingerprint(texts)}", make)
-        return tuple(None if t is None else t.to(self.device) for t in (found["chances"], found.get("states")))
+        return tuple(found[name].to(self.device) if name in found else None for name in names)
 
     @functools.cached_property
     def _hash(self):
         return memory.fingerprint(self.model.state_dict().values())
 
     def _run(self, tokens, at, edit, after, ask, blocks):
-        ask, order = tokens.answers if ask is None else ask, tokens.last.argsort(stable=True)
+        ask = tokens.answers if ask is None else ask
+        order = torch.tensor(sorted(range(len(ask)), key=tokens.ids.tolist().__getitem__), device=self.device)
+        apart = torch.full_like(tokens.last, tokens.ids.shape[1]) if edit is None else edit.places.amin(1)
         chances, states = [], []
-        for part in self.progress(order.split(self.rows)):  # texts of like length together
-            length = int(tokens.last[part].max()) + 1
-            start = None if after is None else (after[0], after[1][part, :length])
-            looks = None if at is None else at[part].clamp(max=length - 1)
-            with self._hooked(looks, edit, part, start, blocks or self.depth) as seen:
-                out = self.model.base_model(input_ids=tokens.ids[part, :length], use_cache=False).last_hidden_state
-            out = out[torch.arange(len(part), device=self.device), tokens.last[part]]
-            logits = self.model.get_output_embeddings()(out).float()
-            chances.append(logits.log_softmax(-1).gather(1, ask[part].clamp(min=0)))
+        for part in self.progress(order.split(max(1, self.room // tokens.ids.shape[1]))):  # those that begin alike together
+            tree = Tree.of(tokens[part], apart[part])
+            with self._hooked(tree, at, edit, part, after, blocks or self.depth) as seen:
+                out = self.model.base_model(
+                    input_ids=tokens.ids[part][tree.text, tree.place][None],
+                    position_ids=tree.place[None],
+                    attention_mask=tree.mask(self.model.dtype),
+                    use_cache=False,
+                ).last_hidden_state[0]
+            if blocks is None:
+                ends = tree.node.gather(1, tokens.last[part, None])[:, 0]
+                logits = self.model.get_output_embeddings()(out[ends]).float()
+                chances.append(logits.log_softmax(-1).gather(1, ask[part].clamp(min=0)))
             if at is not None:
                 states.append(torch.stack([seen[block] for block in sorted(seen)]))
         back = order.argsort()
-        return torch.cat(chances)[back], torch.cat(states, 1)[:, back] if at is not None else None
+        return (
+            torch.cat(chances)[back] if blocks is None else None,
+            torch.cat(states, 1)[:, back] if at is not None else None,
+        )
 
     @contextlib.contextmanager
-    def _hooked(self, at, edit, part, after, blocks):
+    def _hooked(self, tree, at, edit, part, after, blocks):
         """Hooks on all blocks; yields a dict that will hold {block: states at `at` (texts, k, width)}."""
-        seen, rows = {}, torch.arange(len(part), device=self.device)[:, None]
+        seen = {}
 
         def hook(block):
             def change(_module, _inputs, output):
-                h = output[0] if isinstance(output, tuple) else output  # the stream; some families add more
+                h = output[0] if isinstance(output, tuple) else output  # (1, nodes, width); some families add more
                 if after is not None and block == after[0]:
-                    h = after[1]
+                    h = after[1][part[tree.text], tree.place][None].to(h.dtype)
                 if edit is not None and block in edit.vectors:
-                    h, where, v = h.clone(), (rows, edit.places[part]), edit.vectors[block][part, None].to(h.dtype)
-                    h[where] = v.expand_as(h[where]) if edit.replaces else h[where] + v
+                    h, where = h.clone(), tree.node.gather(1, edit.places[part])
+                    v = edit.vectors[block][part, None].to(h.dtype)
+                    h[0, where] = v.expand_as(h[0, where]) if edit.replaces else h[0, where] + v
                 if at is not None:
-                    seen[block] = h[rows, at].float()
+                    seen[block] = h[0, tree.node.gather(1, at[part])].float()
                 return (h, *output[1:]) if isinstance(output, tuple) else h
 
             return change
@@ -292,7 +370,7 @@ class Language:
     def states(self, statements, places=("word",), blocks=None):
         """States after each of the first `blocks` at "word" or "stop" of statements, {name: (blocks, statements, width)}."""
         tokens = self.read(statements)
-        found = self.run(tokens, at=tokens.places(places), blocks=blocks)[1]
+        found = self.run(tokens, at=tokens.places(places), blocks=blocks or self.depth)[1]
         return {name: found[:, :, i] for i, name in enumerate(places)}
 
 

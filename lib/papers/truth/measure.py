@@ -317,15 +317,12 @@ def steer(language, false: Sequence, true: Sequence, steps: Float[Tensor, "steps
     Returns:
         A `Steering`.
     """
-    steps, before, after = steps.expand(-1, language.depth, -1).to(language.device), [], []
-    for questions, sign in ((false, 1), (true, -1)):
-        tokens = language.pose(questions)
-        count, everywhere = len(questions), torch.arange(tokens.ids.shape[1], device=language.device)
-        chances, streams = language.run(tokens, at=everywhere.expand(len(questions), -1))
-        before.append(readings(chances))
-        copies = tokens[torch.arange(count, device=language.device).repeat(len(steps))]
-        vectors = {block: sign * steps[:, block].repeat_interleave(count, 0) for block in blocks}
-        start = (blocks[0], streams[blocks[0]].repeat(len(steps), 1, 1))
-        found = language.run(copies, edit=Edit(vectors, copies.places(places)), after=start)[0]
-        after.append(readings(found).view(len(steps), count))
-    return Steering(torch.stack(before).cpu(), torch.stack(after, 1).cpu())
+    steps = steps.expand(-1, language.depth, -1).to(language.device)
+    tokens, signs = language.pose([*false, *true]), torch.tensor([1.0] * len(false) + [-1.0] * len(true))
+    count, everywhere = len(signs), torch.arange(tokens.ids.shape[1], device=language.device)
+    chances, streams = language.run(tokens, at=everywhere.expand(count, -1))
+    copies = tokens[torch.arange(count, device=language.device).repeat(len(steps))]
+    vectors = {b: (steps[:, None, b] * signs.to(steps)[:, None]).flatten(0, 1) for b in blocks}
+    start = (blocks[0], streams[blocks[0]].repeat(len(steps), 1, 1))
+    found = language.run(copies, edit=Edit(vectors, copies.places(places)), after=start)[0]
+    return Steering(readings(chances).view(2, -1).cpu(), readings(found).view(len(steps), 2, -1).cpu())

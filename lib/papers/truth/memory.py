@@ -16,7 +16,7 @@ from safetensors.torch import load, save_file
 from torch import Tensor
 
 VARIABLE = "BLACKBOX_CACHE"
-VERSION = "1"  # of what `Language` makes of a text; another number forgets all that was kept
+VERSION = "2"  # of what `Language` makes of a text; another number forgets all that was kept
 
 
 def folder() -> Path | None:
