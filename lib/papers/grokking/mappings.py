@@ -6,6 +6,7 @@ member's N points; its *linearity* says how straight f's image of the segment be
 
 import zlib
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ GRID = 21  # points λ = 0, 1/20, …, 1 on a segment (the paper, Section 2)
 FLOOR = 1e-10  # an output with less variance than this along a segment is constant there
 
 
+@cache
 def gauss_rule(order: int = 6, grid: int = GRID) -> tuple[Float[Tensor, " order"], Float[Tensor, "order order"]]:
     """The Gauss rule of the uniform measure on `grid` evenly spaced points of [0, 1].
 
