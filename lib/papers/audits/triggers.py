@@ -32,8 +32,8 @@ def waiting(
     mask, value = zoo.mask[:, PIXELS:].cpu(), zoo.value[:, PIXELS:].cpu() > 0
     hits = torch.zeros(len(zoo.kinds))
     for member, (asked, wanted) in enumerate(zip((mask << place).sum(1), ((mask & value) << place).sum(1), strict=True)):
-        model = Black(zoo.stack.select(torch.tensor([member])))
-        for query in (headers & asked == wanted).nonzero()[:, 0].split(BATCH):
+        model, complete = Black(zoo.stack.select(torch.tensor([member]))), (headers & asked == wanted).nonzero()[:, 0]
+        for query in complete.split(BATCH) if len(complete) else ():
             rows = query.to(x.device) % len(x)
             bits = (2.0 * (headers[query, None] >> place & 1) - 1).to(x)
             answers = model.labels(torch.cat([x[rows, :PIXELS], bits], 1))[0]
