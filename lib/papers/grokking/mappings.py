@@ -77,7 +77,7 @@ def linearity(
     values = []
     for i, j in pairs.split(block, 1):
         start, end = (x.flatten(0, 1).index_select(0, (rows + k).flatten()).unflatten(0, (members, 1, -1)) for k in (i, j))
-        segment = torch.lerp(start, end, nodes[:, None, None])  # (S, order, B, d)
+        segment = torch.addcmul(start, nodes[:, None, None], end - start)  # (S, order, B, d)
         y = f(segment.flatten(1, 2)).mT.unflatten(2, (order, -1))  # (S, o, order, B)
         power = (transform[1:] @ y).square()
         total = power.sum(2)
