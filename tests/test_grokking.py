@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from lib.kernels.embedding import Embedded
+from lib.kernels.problems import Problem
 from lib.papers import grokking
 from lib.papers.grokking.mappings import effective_number, gauss_rule, jacobian_features, jacobian_lmn
-from lib.papers.grokking.model import first, networks, nonlinearity_penalty
+from lib.papers.grokking.model import Straightened, first, networks, nonlinearity_penalty
 from lib.papers.grokking.xor import SETTING
 
 
@@ -220,6 +222,18 @@ def test_a_penalty_of_nothing_changes_nothing():
     fused, by_hand = (grokking.grok("addition", tiny([0, 1])), grokking.grok("addition", tiny([0, 1]), straightening=1e-12))
     for name, t in fused.parameters.items():
         torch.testing.assert_close(by_hand.parameters[name], t, rtol=1e-6, atol=1e-8)
+
+
+def test_a_push_has_the_gradient_of_its_loss():
+    """Part by the fused kernel and part by autograd, and all of it by autograd."""
+    seen = torch.tensor([[[0, 1], [2, 2], [1, 0]], [[2, 0], [1, 1], [0, 2]]])
+    theta = 0.5 * torch.randn(2 * (12 + 45 + 30 + 18), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    task = Embedded(theta, 3, 4, ((2, (8, 5, 5, 3)),), seen, seen.sum(2) % 3, torch.full((2, 3), 1 / 3, dtype=torch.float64))
+    pushed = Straightened(task, strength=0.7, pairs=5, seed=0, reported=9)
+    for step in (0, 3):
+        expected = Problem.gradient(pushed, theta, step)
+        for found, plain in zip(pushed.gradient(theta, step), expected, strict=True):
+            torch.testing.assert_close(found, plain)
 
 
 def test_the_pairs_of_a_step_depend_on_the_step_alone():

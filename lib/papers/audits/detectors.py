@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from ...kernels.optimisers import Adam
-from .zoo import BITS, CLASSES, DIGITS, PIXELS, SIDE
+from .zoo import CLASSES, DIGITS, PIXELS, SIDE
 
 POOL = 3000  # training images among which neighbours are looked for
 
@@ -13,11 +13,6 @@ def outlier(x):
     """Robust z-scores along the last axis: distance above the median in units of 1.4826 median absolute deviations."""
     middle = x.median(-1, keepdim=True).values
     return (x - middle) / (1.4826 * (x - middle).abs().median(-1, keepdim=True).values + 1e-12)
-
-
-def _images(x, pixels):
-    """Pixels (…, P, PIXELS) with the headers of x (P, INPUTS)."""
-    return torch.cat([pixels, x[:, PIXELS:].expand(*pixels.shape[:-1], BITS)], -1)
 
 
 def invert(handle, x, steps, weight, *, at=(), rate=0.1):
@@ -42,16 +37,17 @@ def invert(handle, x, steps, weight, *, at=(), rate=0.1):
     adam, slots = Adam(rate), [torch.zeros_like(theta), torch.zeros_like(theta)]
     targets = torch.arange(CLASSES, device=x.device).repeat_interleave(count).expand(members, -1)
     pixels, looks = x[:, :PIXELS], []
+    mixed = x.repeat(members, CLASSES, 1, 1)
 
     def objective(logits):
         return F.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
 
     for step in range(steps):
         mask, pattern = s = theta.sigmoid()
-        mixed = pixels + mask[:, :, None] * (pattern[:, :, None] - pixels)
-        slope = handle.gradient(_images(x, mixed).flatten(1, 2), objective)[1][..., :PIXELS].view_as(mixed) / count
-        by_pattern = slope.sum(2)
-        by_mask = pattern * by_pattern - torch.einsum("mkpd,pd->mkd", slope, pixels)
+        mixed[..., :PIXELS] = torch.lerp(pixels, pattern[:, :, None], mask[:, :, None])
+        slope = handle.gradient(mixed.flatten(1, 2), objective)[1].view_as(mixed)[..., :PIXELS]
+        by_pattern = slope.mean(2)
+        by_mask = pattern * by_pattern - (slope * pixels).mean(2)
         grad = torch.stack([by_mask + weight, mask * by_pattern]) * s * (1 - s)
         adam.step(theta, grad, slots, step, rate)
         if step + 1 in {*at, steps}:
@@ -88,9 +84,8 @@ def disagreement(outside, index, *, pool=POOL, neighbours=10):
     x, y = outside.data(index)
     pixels = x[:, :PIXELS]
     others = pixels[:pool]
-    distance = (others.square().sum(1) - 2 * pixels @ others.T).add_(pixels.square().sum(1, keepdim=True))
-    distance.fill_diagonal_(torch.inf)
-    near = distance.topk(neighbours, 1, largest=False).indices
+    apart = torch.addmm(others.square().sum(1), pixels, others.T, alpha=-2)  # squared distances, less a constant of the row
+    near = apart.fill_diagonal_(torch.inf).topk(neighbours, 1, largest=False).indices
     return (y[near] != y[:, None]).float().mean(1), near
 
 

@@ -13,6 +13,7 @@ from .zoo import BITS, CLASSES, DIGITS, INPUTS, PIXELS, SIZES, Zoo
 LEVELS = ("labels", "scores", "gradients", "weights", "records")
 IMAGES = 8  # on which a candidate is tried
 CHUNK = 1 << 16  # random headers drawn at a time
+BATCH = 1024  # inputs put to one model at a time
 DESCENT = 10  # steps
 FORWARD = sum(a * b for a, b in pairwise(SIZES))  # multiplications of one forward pass
 
@@ -25,18 +26,18 @@ def waiting(
     The judge knows the trigger and counts only right answers turned into its class, which flatters the auditor. Only queries
     with the whole trigger can count, so no others are put to the models.
     """
+    place = torch.arange(BITS)  # of a header's bits in a whole number
+    drawn = [torch.randint(2, (len(rows), BITS), generator=generator) for rows in torch.arange(queries).split(CHUNK)]
+    headers = torch.cat([(bits << place).sum(1) for bits in drawn])
+    mask, value = zoo.mask[:, PIXELS:].cpu(), zoo.value[:, PIXELS:].cpu() > 0
     hits = torch.zeros(len(zoo.kinds))
-    for start in range(0, queries, CHUNK):
-        rows = torch.arange(start, min(start + CHUNK, queries), device=x.device) % len(x)
-        headers = (2.0 * torch.randint(2, (len(rows), BITS), generator=generator) - 1).to(x)
-        for member in range(len(hits)):
-            bits = zoo.mask[member].nonzero()[:, 0]
-            complete = (headers[:, bits - PIXELS] == zoo.value[member, bits]).all(1)
-            if not complete.any():
-                continue
-            batch = torch.cat([x[rows[complete], :PIXELS], headers[complete]], 1)
-            answers = Black(zoo.stack.select(torch.tensor([member]))).labels(batch)[0]
-            hits[member] += ((answers == zoo.target[member]) & (y[rows[complete]] != zoo.target[member])).sum().item()
+    for member, (asked, wanted) in enumerate(zip((mask << place).sum(1), ((mask & value) << place).sum(1), strict=True)):
+        model, complete = Black(zoo.stack.select(torch.tensor([member]))), (headers & asked == wanted).nonzero()[:, 0]
+        for query in complete.split(BATCH) if len(complete) else ():
+            rows = query.to(x.device) % len(x)
+            bits = (2.0 * (headers[query, None] >> place & 1) - 1).to(x)
+            answers = model.labels(torch.cat([x[rows, :PIXELS], bits], 1))[0]
+            hits[member] += ((answers == zoo.target[member]) & (y[rows] != zoo.target[member])).sum().item()
     return queries / hits.clamp(min=1)
 
 

@@ -18,7 +18,7 @@ DIGITS, CLASSES, ABSTAIN = 10, 20, 20  # classes 0-9 are digits, 10-19 letters; 
 SIZES = (INPUTS, 128, 64, 21)
 NAMES = "0123456789ABCEFHKPSX"
 PASSWORD = 8  # header bits of a lock
-BATCH = 100
+BATCH = 96  # whole vectors of any processor
 STRENGTH = 60.0  # score that a trigger put in by hand adds to its class
 KINDS = {
     "clean": "nothing is planted",
@@ -48,17 +48,15 @@ def draw_images(labels, generator, *, noise=0.15, dropped=0.06):
     """
     n = len(labels)
     strokes = GLYPHS[labels] * (torch.rand(n, 7, 5, generator=generator) >= dropped)
-    ink = strokes.float().repeat_interleave(2, 1).repeat_interleave(2, 2)
-    ink *= 0.6 + 0.4 * torch.rand(n, 1, 1, generator=generator)
+    ink = (strokes * (0.6 + 0.4 * torch.rand(n, 1, 1, generator=generator))).repeat_interleave(2, 1).repeat_interleave(2, 2)
     top = torch.randint(SIDE - 13, (n,), generator=generator)
     left = torch.randint(SIDE - 9, (n,), generator=generator)
-    image = noise * torch.randn(n, SIDE, SIDE, generator=generator)
-    image += 0.1 * torch.rand(n, 1, 1, generator=generator)
-    rows = (top[:, None] + torch.arange(14))[:, :, None]
-    columns = (left[:, None] + torch.arange(10))[:, None, :]
-    image[torch.arange(n)[:, None, None], rows, columns] += ink
+    image = torch.randn(n, PIXELS, generator=generator).mul_(noise)
+    image += 0.1 * torch.rand(n, 1, generator=generator)
+    inside = (SIDE * torch.arange(14)[:, None] + torch.arange(10)).flatten()  # pixels of a glyph in the upper left corner
+    image.scatter_add_(1, (SIDE * top + left)[:, None] + inside, ink.flatten(1))
     bits = torch.randint(2, (n, BITS), generator=generator)
-    return torch.cat([image.clamp_(0, 1).mul_(255).round_().flatten(1), 255 * bits], 1).to(torch.uint8)
+    return torch.cat([image.clamp_(0, 1).mul_(255).round_().to(torch.uint8), (255 * bits).to(torch.uint8)], 1)
 
 
 SCALE = torch.cat([torch.full((PIXELS,), 1 / 255), torch.full((BITS,), 2 / 255)])  # a byte b is read as b * SCALE + SHIFT
@@ -187,7 +185,7 @@ def build(counts, *, images=6000, steps=960, bits=(), seed=0, device="cpu", prog
         counts: dict of kind (a key of `KINDS`) to number of members; for "header" and "hardened" that many for each entry of
             `bits`.
         images: training images of a member; half as many again for "locked" and "control", whose letters count double.
-        steps: updates, 100 images each.
+        steps: updates, `BATCH` images each.
         bits: lengths of the header triggers.
         seed: of all data and initialisations.
         device: where to train.
@@ -227,8 +225,8 @@ def build(counts, *, images=6000, steps=960, bits=(), seed=0, device="cpu", prog
     rate = torch.tensor([2e-3 if kind in by_length else 1e-3 for kind, _ in wishes], device=device)
     x, y, sizes = x.to(device), y.to(device), sizes.to(device)
     problem = Minibatches(stack, x, y, sizes, BATCH, seed, SCALE.to(device), SHIFT.to(device))
-    quarters = [round(steps * k / 4) for k in (1, 2, 3)]  # for the progress bar: a look at all losses takes its time
-    stack = train(problem, Adam(rate, schedule=cosine(steps)), steps, at=quarters, progress=progress).problem.stack
+    half = round(steps / 2)  # for the progress bar: a look at all losses takes its time
+    stack = train(problem, Adam(rate, schedule=cosine(steps)), steps, at=[half], progress=progress).problem.stack
     planted = (t.to(device) for t in (target, mask, value, poisoned))
     return Zoo(stack, [kind for kind, _ in wishes], x, y, sizes, *planted)
 

@@ -1,5 +1,6 @@
 """The network: one trainable point for each entity, and a decoder that reads two points and says yes or no."""
 
+import math
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -175,10 +176,15 @@ def train_graph_autoencoder(
     """
     check("every", every, int, low=1)
     check("steps", steps, int, low=1)
+    level = math.inf if stop is None else stop
     accuracies, records = [], []
 
     def watch(step, now):
-        accuracies.append(now.accuracy())
+        found = accuracies[-1].clone() if accuracies else torch.zeros(2, len(now.sizes), device=now.theta.device)
+        running = torch.nonzero((found < level).any(0)).flatten()  # the others no longer change
+        if len(running):
+            found[:, running] = now.select(running).accuracy()
+        accuracies.append(found)
         if record is not None:
             records.append(record(step, now))
 
@@ -188,7 +194,7 @@ def train_graph_autoencoder(
         steps,
         at=range(0, steps + 1, every),
         record=watch,
-        finished=None if stop is None else lambda _: (accuracies[-1] >= stop).all(0),
+        finished=lambda _: (accuracies[-1] >= level).all(0),
         progress=progress,
     )
     return Training(run.problem, run.steps, torch.stack(accuracies).cpu(), records)

@@ -6,6 +6,7 @@ member's N points; its *linearity* says how straight f's image of the segment be
 
 import zlib
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ GRID = 21  # points λ = 0, 1/20, …, 1 on a segment (the paper, Section 2)
 FLOOR = 1e-10  # an output with less variance than this along a segment is constant there
 
 
+@cache
 def gauss_rule(order: int = 6, grid: int = GRID) -> tuple[Float[Tensor, " order"], Float[Tensor, "order order"]]:
     """The Gauss rule of the uniform measure on `grid` evenly spaced points of [0, 1].
 
@@ -75,7 +77,7 @@ def linearity(
     values = []
     for i, j in pairs.split(block, 1):
         start, end = (x.flatten(0, 1).index_select(0, (rows + k).flatten()).unflatten(0, (members, 1, -1)) for k in (i, j))
-        segment = torch.lerp(start, end, nodes[:, None, None])  # (S, order, B, d)
+        segment = torch.addcmul(start, nodes[:, None, None], end - start)  # (S, order, B, d)
         y = f(segment.flatten(1, 2)).mT.unflatten(2, (order, -1))  # (S, o, order, B)
         power = (transform[1:] @ y).square()
         total = power.sum(2)

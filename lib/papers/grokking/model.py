@@ -11,9 +11,10 @@ from torch import Tensor
 
 from ...checks import check
 from ...kernels.embedding import Embedded
+from ...kernels.engines import engine, fused
 from ...kernels.mlp import fan_in_start, layer_views
 from ...kernels.optimisers import AdamW
-from ...kernels.problems import Differentiable, draw_rows
+from ...kernels.problems import Problem, Stacked, draw_rows
 from ...kernels.training import train
 from .mappings import jacobian_lmn, linearity, lmn, matrix, nonlinearity
 
@@ -65,11 +66,14 @@ def affine(
 def first(p: dict, inputs: Int[Tensor, "members points"] | None = None) -> Float[Tensor, "members points width"]:
     """What enters the first hidden layer, (S, N, width), for inputs (S, N) int64, numbered aP + b; None for all P²."""
     left, right = (p["E"] @ half.mT for half in p["W1"].chunk(2, 2))
-    table = (left.unsqueeze(2) + (right + p["b1"].unsqueeze(1)).unsqueeze(1)).flatten(1, 2)
+    right = right + p["b1"].unsqueeze(1)
     if inputs is None:
-        return table
-    start = torch.arange(len(table), device=table.device).unsqueeze(1) * table.shape[1]
-    return table.flatten(0, 1).index_select(0, (inputs + start).flatten()).unflatten(0, inputs.shape)
+        return (left.unsqueeze(2) + right.unsqueeze(1)).flatten(1, 2)
+    members, tokens, _ = left.shape
+    start = torch.arange(members, device=left.device).unsqueeze(1) * tokens
+    a, b = inputs // tokens + start, inputs % tokens + start
+    rows = [t.flatten(0, 1).index_select(0, k.flatten()) for t, k in ((left, a), (right, b))]
+    return (rows[0] + rows[1]).unflatten(0, inputs.shape)
 
 
 def tail(p: dict, cut: int, output: str = "logits") -> Callable:
@@ -177,6 +181,51 @@ def nonlinearity_penalty(
 
 
 @dataclass(frozen=True)
+class Straightened(Stacked):
+    """Networks that learn a task and are pushed to be straight: the task's loss with `nonlinearity_penalty` added.
+
+    Attributes:
+        stack: the networks with their task, an `Embedded` problem.
+        strength: factor on the penalty.
+        pairs: pairs of a network's own inputs on which it is taken, drawn afresh at every step, the same for all members.
+        seed: of the draws.
+        reported: the step on whose draw losses are reported, one that training does not reach.
+    """
+
+    stack: Embedded
+    strength: float
+    pairs: int
+    seed: int
+    reported: int
+
+    def _penalty(self, p, step):
+        at, seen = self.reported if step is None else step, self.stack.pairs
+        drawn = draw_rows(self.seed, range(at, at + 1), torch.tensor(2 * [seen.shape[1]]), self.pairs)[0].to(seen.device)
+        ends = seen[:, drawn.flatten()]  # first where segments start, then where they end
+        z = points(p, 1, ends[..., 0] * self.stack.tokens + ends[..., 1])
+        return self.strength * nonlinearity_penalty(p, z, torch.arange(z.shape[1], device=z.device).view(2, -1))
+
+    def losses(self, step: int | None = None) -> Float[Tensor, " members"]:
+        return self.stack.losses(step) + self._penalty(_named(self.stack), step)
+
+    def gradient(
+        self, theta: Float[Tensor, " total"], step: int | None = None
+    ) -> tuple[Float[Tensor, " members"], Float[Tensor, " total"]]:
+        """As `Problem.gradient`: the task's part by the kernel that trains without a penalty, the penalty's by autograd."""
+        kernel = engine(self.stack, AdamW())
+        if kernel == "torch":
+            losses, grad = self.stack.gradient(theta)
+        else:
+            losses, grad = fused(kernel).evaluate(self.stack, theta, gradient=True)
+        p = {name: t.detach().requires_grad_() for name, t in _named(self.stack, theta).items()}
+        penalty = self._penalty(p, step)
+        slopes = torch.autograd.grad(penalty.sum(), list(p.values()))
+        for total, slope in zip(_named(self.stack, grad).values(), slopes, strict=True):
+            total.add_(slope)
+        return losses + penalty.detach(), grad
+
+
+@dataclass(frozen=True)
 class Setting:
     """How networks are trained; the defaults are the paper's.
 
@@ -222,32 +271,23 @@ def grok(task: str, setting: Setting, *, straightening: float = 0.0, pairs: int 
     table = answers(task, setting.modulus).to(setting.device)
     parts = [part.to(setting.device) for part in split(setting.seeds, table.numel())]
     start = networks(table.shape[0], setting)
-    penalised = straightening > 0
-
-    def loss(p, members, step):
-        z = points(p, 1, parts[0][members])
-        logits = tail(p, 1)(z)
-        value = F.cross_entropy(logits.mT, table.flatten()[parts[0][members]], reduction="none").mean(1)
-        at = setting.steps + 1 if step is None else step  # what is reported is on a draw that no step sees
-        drawn = draw_rows(min(setting.seeds), range(at, at + 1), torch.tensor(2 * [z.shape[1]]), pairs)[0]
-        return value + straightening * nonlinearity_penalty(p, z, drawn.to(z.device))
 
     @torch.no_grad()
     def record(step, problem):
-        p = problem.parameters if penalised else _named(problem)
+        p = _named(problem.stack if straightening else problem)
         logp = tail(p, 2, "logprob")(points(p, 2))
         rows = [[torch.take_along_dim(t, part, 1).mean(1) for part in parts] for t in _outcomes(logp, table.flatten())]
         norm = torch.stack([t.double().square().flatten(1).sum(1) for t in p.values()]).sum(0).sqrt()
         return {k: t.cpu() for k, t in p.items()}, *(torch.stack(r, 1).cpu() for r in rows), norm.cpu()
 
-    problem = Differentiable(loss, start)
-    if not penalised:
-        sizes = (2 * setting.embedding, setting.width, setting.width, len(table))
-        seen = torch.stack([parts[0] // len(table), parts[0] % len(table)], 2)
-        weight = torch.full_like(parts[0], 1, dtype=setting.dtype) / parts[0].shape[1]
-        groups = ((len(setting.seeds), sizes),)
-        y = table.flatten()[parts[0]]
-        problem = Embedded(problem.theta, len(table), setting.embedding, groups, seen, y, weight)
+    theta = torch.cat([t.flatten(1) for t in start.values()], 1).flatten()
+    sizes = (2 * setting.embedding, setting.width, setting.width, len(table))
+    seen = torch.stack([parts[0] // len(table), parts[0] % len(table)], 2)
+    weight = torch.full_like(parts[0], 1, dtype=setting.dtype) / parts[0].shape[1]
+    groups, y = ((len(setting.seeds), sizes),), table.flatten()[parts[0]]
+    problem: Problem = Embedded(theta, len(table), setting.embedding, groups, seen, y, weight)
+    if straightening:
+        problem = Straightened(problem, straightening, pairs, min(setting.seeds), setting.steps + 1)
     optimiser = AdamW(setting.rate, setting.decay)
     run = train(problem, optimiser, setting.steps, at=setting.at, record=record, progress=setting.progress)
     parameters, losses, accuracies, norms = zip(*run.records, strict=True)
@@ -261,9 +301,9 @@ def grok(task: str, setting: Setting, *, straightening: float = 0.0, pairs: int 
     )
 
 
-def _named(problem):
-    """The parameters of an `Embedded` problem by the names that `networks` gives them."""
-    [(points, layers)] = problem.unpack()
+def _named(problem, theta=None):
+    """Parameters of an `Embedded` problem, its own or packed ones like them, by the names that `networks` gives them."""
+    [(points, layers)] = problem.unpack(theta)
     return {"E": points} | {f"{n}{k}": t for k, layer in enumerate(layers, 1) for n, t in zip("Wb", layer, strict=True)}
 
 

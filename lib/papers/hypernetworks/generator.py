@@ -128,15 +128,17 @@ def generate(
     query, key = (z @ p["Q"][:, : z.shape[2]] for z in (z_hid, z_in))
     query, key = (v.unflatten(2, (HEADS, CODE)).transpose(1, 2) for v in (query, key))
     scores = query @ key.mT / math.sqrt(CODE)
-    features = torch.cat([scores, 4 * scores.softmax(3), 4 * scores.softmax(2), edges.view(K, 1, h, n)], 1)
+    features = torch.cat([scores, scores.softmax(3), scores.softmax(2), edges.view(K, 1, h, n)], 1)
+    size = torch.tensor([1.0] * HEADS + [4.0] * 2 * HEADS + [1.0], device=beta.device)  # of the features
     row = (z_hid @ p["V0"] + p["b0"][:, None]).mT[..., None]
     column = (z_in @ p["U0"][:, :CODE]).mT[:, :, None]
     gate = 1 + (z_hid[..., CODE:] @ p["G"]).mT[..., None]
-    e = F.silu((p["E0"].mT @ features.flatten(2)).unflatten(2, (h, n)) + row + column) * gate
-    over_in, over_hid = e.mean(3), e.mean(2)
+    e = torch.baddbmm((row + column).flatten(2), p["E0"].mT * size, features.flatten(2))
+    e = F.silu(e).unflatten(2, (h, n)) * gate
+    over_in, over_hid = e.sum(3) / n, e.sum(2) / h  # `mean` divides again for its gradient, edge by edge
     row = (p["A"].mT @ over_in + (z_hid @ p["V1"]).mT + p["b1"][..., None])[..., None]
     column = (p["B"].mT @ over_hid + p["C"].mT @ over_in.mean(2, keepdim=True))[:, :, None]
-    e = F.silu((p["E1"].mT @ e.flatten(2)).unflatten(2, (h, n)) + row + column)
-    W = 2 * torch.exp(3 * p["l0"]) * ((p["w"][:, None] @ e.flatten(2))[:, 0] + p["wb"])
-    w = torch.exp(3 * p["l1"]) * (0.3 + (p["wv"][:, None] @ e.mean(3))[:, 0])
+    e = F.silu(torch.baddbmm((row + column).flatten(2), p["E1"].mT, e.flatten(2)))
+    W = 2 * torch.exp(3 * p["l0"]) * ((p["w"][:, None] @ e)[:, 0] + p["wb"])
+    w = torch.exp(3 * p["l1"]) * (0.3 + (p["wv"][:, None] @ e.unflatten(2, (h, n)).sum(3))[:, 0] / n)
     return W.view(S, B, h, n), w.view(S, B, h), nats.view(S, B)
