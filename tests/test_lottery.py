@@ -10,7 +10,7 @@ from lib.papers.lottery import Setting
 
 
 def nodes():
-    x, weight = lottery.nodes()
+    x, weight = lottery.nodes(lottery.LOOK)
     return x[:, 0].double(), weight.double()
 
 
@@ -24,20 +24,38 @@ def test_nodes_average_over_the_interval():
     assert (weight * x**3).sum().item() == pytest.approx(0, abs=1e-5)
 
 
-@pytest.mark.parametrize(("dimension", "points"), [(1, 256), (2, 576), (3, 1728)])
-def test_grids_fill_the_cube_and_the_target_sums_squares(dimension, points):
-    x = lottery.grid(dimension)
-    assert x.shape == (points, dimension)
-    assert x.amin(0).tolist() == [-2] * dimension
-    assert x.amax(0).tolist() == [2] * dimension
-    assert len({tuple(row) for row in x.tolist()}) == points
-    assert lottery.target(x)[0].item() == 4 * dimension
+@pytest.mark.parametrize(("dimension", "count"), [(1, 256), (2, 576), (3, 1024)])
+def test_points_fill_the_cube(dimension, count):
+    x = lottery.points(dimension)
+    assert x.shape == (count, dimension)
+    assert x.abs().max() <= 2
+    assert len({tuple(row) for row in x.tolist()}) == count
+    torch.testing.assert_close(x.mean(0), torch.zeros(dimension), atol=0.01, rtol=0)
+    torch.testing.assert_close(lottery.target(x).mean(), torch.tensor(4 * dimension / 3), rtol=0.1, atol=0)
+
+
+def test_scattered_points_share_no_coordinate():
+    assert all(len(axis.unique()) == len(axis) for axis in lottery.points(3).T)
+
+
+def test_the_target_sums_squares():
+    assert lottery.target(torch.tensor([[1.0, -2.0, 3.0]])).tolist() == [[14]]
+
+
+def test_smooth_networks_learn_from_enough_nodes():
+    """A network of the map has the same loss at the nodes it learns from as at many more."""
+    chart = lottery.chart([1e-2], [0.0], [64], [1500], Setting(4))
+    few, many = (
+        (chart.stacks[0](x) - lottery.target(x))[..., 0].square() @ weight
+        for x, weight in (lottery.nodes(lottery.LEARN), lottery.nodes(64))
+    )
+    torch.testing.assert_close(few, many, rtol=1e-3, atol=0)
 
 
 @pytest.mark.parametrize("dimension", [0, 4, 1.5])
 def test_other_dimensions_are_refused(dimension):
     with pytest.raises(ValueError, match="dimension = "):
-        lottery.grid(dimension)
+        lottery.points(dimension)
 
 
 # ---- what errors share ---------------------------------------------------------------------------------------------------
@@ -115,6 +133,18 @@ def test_exponents_of_a_known_law_ignore_one_bad_seed():
     torch.testing.assert_close(lottery.exponents(n, losses.expand(2, 4, 5)), torch.full((2,), 1.5).double())
 
 
+def test_no_cell_has_no_exponent():
+    """Where no cell of the map has learnt, a claim about all such cells has nothing to measure, and says so."""
+    assert lottery.exponents(torch.tensor([8, 16]), torch.rand(7, 0, 2, 5)).shape == (7, 0)
+    assert lottery.shared(torch.rand(7, 0, 2, 5, 3), torch.ones(3), torch.arange(5).expand(7, 5)).shape == (7, 0, 2)
+
+
+@pytest.mark.parametrize("units", [4, 5])
+def test_median_is_that_of_torch(units):
+    values = torch.rand(3, units, dtype=torch.float64)
+    torch.testing.assert_close(lottery.median(values), values.quantile(0.5, -1))
+
+
 # ---- the map -------------------------------------------------------------------------------------------------------------
 
 
@@ -123,7 +153,7 @@ def test_a_cell_of_the_map_is_trained_as_if_alone():
     whole = lottery.chart([1e-3, 1e-2], [0.0, 0.1], [4, 8], [20, 40], setting)
     assert whole.errors.shape == (2, 2, 2, 2, 2, 3, 32)
     assert whole.at(0.09, 0.02, 39) == (1, 1, 1)
-    x, weight = lottery.nodes()
+    x, weight = lottery.nodes(lottery.LEARN)
     first = lottery.chart([1e-3, 1e-2], [0.0, 0.1], [4, 8], [1], setting)
     for i, j, width in ((0, 1, 4), (1, 0, 8)):
         k = whole.widths.index(width)
@@ -136,7 +166,8 @@ def test_a_cell_of_the_map_is_trained_as_if_alone():
     offset = whole.errors[1, 1, 0, 1, 0] + whole.x**2 - outputs
     assert offset.std(1).max() < 1e-5
     again = train(Regression(whole.stacks[0], x, lottery.target(x), weight=weight), Adam(1e-9), 1)
-    errors = (again.problem.stack(x) - lottery.target(x))[..., 0].double()
+    seen = lottery.nodes(lottery.LOOK)[0]
+    errors = (again.problem.stack(seen) - lottery.target(seen))[..., 0].double()
     torch.testing.assert_close(errors[3:6], whole.errors[1, 0, 0, 1, 0], rtol=1e-4, atol=1e-5)
 
 

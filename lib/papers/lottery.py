@@ -23,7 +23,12 @@ from ..kernels.training import train
 
 R = 2.0  # inputs lie in [-R, R]^d
 KAPPA = 64 / 144 / 11025  # loss = KAPPA R^8 w^4 for mirror pairs: (1/12)^2 (8/35)^2 of the squared norm 1/9 of P4
-GRIDS = {1: 256, 2: 24, 3: 12}  # points along an axis for ReLU networks, by dimension: more than they have kinks
+LEARN, LOOK = (
+    16,
+    32,
+)  # nodes that smooth networks learn from: their losses are right to 0.1 % there; nodes where they are judged
+GRIDS = {1: 256, 2: 24}  # points along an axis for ReLU networks, by dimension: more than they have kinks
+SCATTERED = 1024  # points for them in three dimensions
 COOLING = 1 / 30  # factor on the rate in the updates that calm Adam's own noise,
 COOL_STEPS = 200  # and their number
 
@@ -33,15 +38,21 @@ def target(x: Float[Tensor, "*shape d"]) -> Float[Tensor, "*shape 1"]:
     return x.square().sum(-1, keepdim=True)
 
 
-def nodes(device: str = "cpu") -> tuple[Float[Tensor, "points 1"], Float[Tensor, " points"]]:
-    """32 Gauss-Legendre nodes on [-R, R] and weights that average over it, float32: the inputs of smooth networks."""
-    x, weight = np.polynomial.legendre.leggauss(32)
+def nodes(count: int, device: str = "cpu") -> tuple[Float[Tensor, "points 1"], Float[Tensor, " points"]]:
+    """`count` Gauss-Legendre nodes on [-R, R] and weights that average over it, float32: the inputs of smooth networks."""
+    x, weight = np.polynomial.legendre.leggauss(count)
     return tuple(torch.tensor(t, dtype=torch.float32, device=device) for t in (R * x[:, None], weight / 2))
 
 
-def grid(dimension: int, device: str = "cpu") -> Float[Tensor, "points d"]:
-    """Evenly spaced points in [-R, R]^d, ends included, float32: the inputs of ReLU networks."""
-    check("dimension", dimension, int, low=1, high=max(GRIDS))
+def points(dimension: int, device: str = "cpu") -> Float[Tensor, "points d"]:
+    """The inputs of ReLU networks, float32: an evenly spaced grid in [-R, R]^d, ends included, or Sobol points for d = 3.
+
+    No two Sobol points share a coordinate. A grid with fewer planes along an axis than a network has kinks can be fitted at
+    its points and nowhere else, and in three dimensions one with more has too many points.
+    """
+    check("dimension", dimension, int, low=1, high=max(GRIDS) + 1)
+    if dimension not in GRIDS:
+        return R * (2 * SobolEngine(dimension, scramble=True, seed=0).draw(SCATTERED).to(device) - 1)
     axis = torch.linspace(-R, R, GRIDS[dimension], device=device)
     return torch.cartesian_prod(*[axis] * dimension).reshape(-1, dimension)
 
@@ -73,9 +84,15 @@ def losses(errors: Float[Tensor, "*shape points"], weight: Float[Tensor, " point
     return (errors.square() * weight).sum(-1)
 
 
+def median(values: Float[Tensor, "*shape units"]) -> Float[Tensor, "*shape"]:
+    """Medians over the last axis, of an even number the mean of the middle two; unlike torch.quantile, also of no rows."""
+    ordered, units = values.sort(-1).values, values.shape[-1]
+    return (ordered[..., (units - 1) // 2] + ordered[..., units // 2]) / 2
+
+
 def exponents(sizes: Tensor, losses: Float[Tensor, "*shape sizes seeds"]) -> Float[Tensor, "*shape"]:
     """α of median loss ~ size^-α, the median over seeds, by least squares in the logarithms, float64."""
-    return -slope(sizes.double().log(), losses.double().quantile(0.5, -1).log())
+    return -slope(sizes.double().log(), median(losses.double()).log())
 
 
 def shared(
@@ -173,7 +190,7 @@ def chart(rates: list[float], starts: list[float], widths: list[int], steps: lis
         check(name, values, [kind], low=low)
     check("steps", steps, [int], low=1)
     cells, count = [(s, r) for s in starts for r in rates], setting.seeds
-    x, weight = nodes(setting.device)
+    (x, weight), (seen, seen_weight) = nodes(LEARN, setting.device), nodes(LOOK, setting.device)
     groups = [(len(cells) * count, (1, n, 1)) for n in widths]
     stack = random_stack(groups, setting.activation, seed=setting.seed, device=setting.device)
     for n, group in zip(widths, stack.layers(), strict=True):
@@ -185,16 +202,17 @@ def chart(rates: list[float], starts: list[float], widths: list[int], steps: lis
 
     def record(_, model):
         cooled = train(model, Adam(rate * COOLING), COOL_STEPS).problem.stack
-        return torch.stack([model.stack(x), cooled(x)]), cooled
+        return torch.stack([model.stack(seen), cooled(seen)]), cooled
 
     problem = Regression(stack, x, target(x), weight=weight)
     run = train(problem, Adam(rate), steps[-1], at=steps, record=record, progress=setting.progress)
-    outputs = torch.stack([o for o, _ in run.records], 1) - target(x)  # (2, T, members, P, 1)
+    outputs = torch.stack([o for o, _ in run.records], 1) - target(seen)  # (2, T, members, P, 1)
     errors = outputs[..., 0].unflatten(2, (len(widths), len(starts), len(rates), count)).movedim(2, 4).double().cpu()
     axes = {"rates": rates, "starts": starts, "widths": widths, "steps": run.steps.tolist()}
     return Chart(
-        **axes, x=x[:, 0].double().cpu(), weight=weight.double().cpu(), errors=errors, stacks=[s for _, s in run.records]
-    )
+        **axes, x=seen[:, 0].double().cpu(), weight=seen_weight.double().cpu(), errors=errors,
+        stacks=[s for _, s in run.records],
+    )  # fmt: skip
 
 
 # ---- the tickets inside one network -------------------------------------------------------------------------------------
@@ -292,14 +310,14 @@ def sweep(
         steps: full-batch updates.
         setting: seeds, activation and so on.
         dimension: of the input.
-        smooth: whether to learn from `nodes` (in one dimension) instead of the `grid`.
+        smooth: whether to learn from `nodes` (in one dimension) instead of `points`.
 
     Raises:
         ValueError: for a bad argument.
     """
     check("widths", widths, [int], low=1)
     check("seeds", setting.seeds, int, low=1)
-    x, weight = nodes(setting.device) if smooth else (grid(dimension, setting.device), None)
+    x, weight = nodes(LEARN, setting.device) if smooth else (points(dimension, setting.device), None)
     groups = [(setting.seeds, (dimension, n, 1)) for n in widths]
     stack = random_stack(groups, setting.activation, seed=setting.seed, device=setting.device)
     run = train(
@@ -345,7 +363,7 @@ def mirror_distance(w: Float[Tensor, "seeds width"], b: Float[Tensor, "seeds wid
 
 def floor(widths: list[int], iterations: int, setting: Setting) -> Float[Tensor, "widths seeds"]:
     """Losses that Levenberg-Marquardt reaches in float64 on SiLU networks from PyTorch's start."""
-    x, weight = (t.double() for t in nodes())
+    x, weight = (t.double() for t in nodes(LOOK))
     root, y, found = weight.sqrt(), target(x)[:, 0], []
     for n in setting.progress(widths):
         stack = random_stack([(setting.seeds, (1, n, 1))], seed=setting.seed, dtype=torch.float64)

@@ -13,6 +13,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -29,7 +30,6 @@ from ..kernels.exponents import slope
 from ..kernels.mirror import KAPPA, quartic
 from ..kernels.mlp import Regression, Stack, random_stack
 from ..kernels.optimisers import Adam, cosine
-from ..kernels.problems import Differentiable
 from ..kernels.training import train
 
 LAMBDA = 3e-4  # price of a squared parameter; chosen once so that pair networks match the published weights
@@ -39,7 +39,8 @@ THRESHOLD = 1e-3  # while it settles, a neuron with an input or output weight be
 REST = 1e-10  # a network is at rest when Newton's step would remove a smaller share of J
 NEWTON_STEPS = 6000  # at most; some hundreds are usual
 LAYER = 20  # neurons in each hidden layer of the series task
-NODES = {1: 24, 2: 8}  # points in each input, by the number of inputs
+NODES = {("max(0, x)",): 32, ("x²", "x²"): 6}  # points in each input, by tasks: a kink takes more, parabolas take fewer
+USUAL_NODES = {1: 16, 2: 8}  # for others, by the number of inputs
 
 # name -> target on [-1, 1]
 TASKS = {
@@ -175,7 +176,7 @@ def grid(tasks: int, nodes: int) -> tuple[Float[Tensor, "points tasks"], Float[T
 
 def _points(tasks):
     """The grid for these tasks and their targets on it, (points, tasks)."""
-    x, q = grid(len(tasks), NODES[len(tasks)])
+    x, q = grid(len(tasks), NODES.get(tuple(tasks), USUAL_NODES[len(tasks)]))
     return x, q, torch.stack([TASKS[name](x[:, i]) for i, name in enumerate(tasks)], 1)
 
 
@@ -316,16 +317,21 @@ def trained(
     x, q, y = (t.to(device, torch.float32) for t in _points(tasks))
     stack = random_stack([(cells * seeds, (count, width, count))], seed=seed, scale=0.3, device=device)
     each = weights.repeat_interleave(seeds, 0).to(device, torch.float32)
-    (W, b), (V, c) = _adam(stack, (x, y, q), each, steps, progress).layers()[0]
-    parts = (t.unflatten(0, (cells, seeds)).double().cpu() for t in (W, b, V.transpose(1, 2), c))
-    return Networks(tuple(tasks), weights, *parts, torch.full((cells, seeds), math.inf, dtype=torch.float64))
+    return _networks(_adam(stack, (x, y, q), each, steps, progress), weights, tuple(tasks))
+
+
+def _networks(stack, weights, tasks, power=2.0):
+    """What a stack of one group, cell after cell, is as `Networks`; not at rest."""
+    (W, b), (V, c) = stack.layers()[0]
+    parts = [t.unflatten(0, (len(weights), -1)).double().cpu() for t in (W, b, V.mT, c)]
+    return Networks(tasks, weights, *parts, torch.full(parts[1].shape[:2], math.inf, dtype=torch.float64), power)
 
 
 # ---- settling ----------------------------------------------------------------------------------------------------------
 
 
 class _Objective:
-    """J of one network with its derivatives, in float64; theta is w (H, T), b (H,), v (H, T), c (T,) in a row.
+    """J of one network with its derivatives, in float64; theta is w (T, H), b (H,), v (T, H), c (T,) in a row.
 
     Attributes:
         x, q, y, weights: (points, T), (points,), (points, T), (T,).
@@ -334,6 +340,7 @@ class _Objective:
 
     def __init__(self, x, q, y, weights, power=2.0):
         self.x, self.y, self.weights, self.scale, self.power = x, y, weights, q[:, None] * weights, power
+        self.inputs, self.root = np.vstack([x.T, np.ones(len(x))]), np.sqrt(2 * q)[:, None]
 
     def price(self, theta):
         """The price of each parameter (n,), its derivative and its second derivative."""
@@ -343,10 +350,17 @@ class _Objective:
         return LAMBDA * size, LAMBDA * theta / size, LAMBDA * ROUND**2 / size**3
 
     def split(self, theta):
+        """w (H, T), b, v (H, T) and c."""
         T = len(self.weights)
         H = (len(theta) - T) // (2 * T + 1)
         w, b, v, c = np.split(theta, [H * T, H * T + H, H * T + H + H * T])
-        return w.reshape(H, T), b, v.reshape(H, T), c
+        return w.reshape(T, H).T, b, v.reshape(T, H).T, c
+
+    def living(self, theta):
+        """theta without the neurons that have died; the same array if none has, or all."""
+        w, b, v, c = self.split(theta)
+        alive = (np.abs(w).max(1) > THRESHOLD) & (np.abs(v).max(1) > THRESHOLD)
+        return theta if alive.all() or not alive.any() else _packed(w[alive], b[alive], v[alive], c)
 
     def gradient(self, theta):
         """J and its gradient."""
@@ -357,46 +371,51 @@ class _Objective:
         r = a @ v + c - self.y
         pull = 2 * self.scale * r
         slope = (pull @ v.T) * (s + a * (1 - s))
-        grad = np.concatenate([(slope.T @ self.x).ravel(), slope.sum(0), (a.T @ pull).ravel(), pull.sum(0)])
+        grad = _packed(slope.T @ self.x, slope.sum(0), a.T @ pull, pull.sum(0))
         prices, marginal, _ = self.price(theta[: -len(c)])
         grad[: -len(c)] += marginal
         return (pull * r).sum() / 2 + prices.sum(), grad
 
     def hessian(self, theta):
-        """Matrix of second derivatives, (n, n)."""
+        """Upper triangle of the matrix of second derivatives, (n, n); what is below it means nothing."""
         w, b, v, c = self.split(theta)
-        (H, T), n = w.shape, len(theta)
+        (H, T), n, m = w.shape, len(theta), b.size * (len(c) + 1)  # m parameters inside the activation: w and b
         h = self.x @ w.T + b
         s = expit(h)
         a = h * s
         d = s + a * (1 - s)
-        pull = 2 * self.scale * (a @ v + c - self.y)
-        at_w, at_b = np.arange(H * T).reshape(H, T), H * T + np.arange(H)
-        at_v = at_b[-1] + 1 + at_w
+        # By w, b, v and c the output k changes by v_k d x, v_k d, a and 1: but for v_k, one product has all that is summed.
+        root = np.concatenate([*(d * x[:, None] for x in self.inputs), a, np.ones((len(a), 1))], 1) * self.root
+        gram = root.T @ root  # one array twice: NumPy computes half of the product
         matrix = np.zeros((n, n))
-        for k in range(T):  # outer products of the output's gradient
-            J = np.zeros((len(self.x), n))
-            J[:, at_w] = (d * v[:, k])[:, :, None] * self.x[:, None]
-            J[:, at_b], J[:, at_v[:, k]], J[:, n - T + k] = d * v[:, k], a, 1
-            J *= np.sqrt(2 * self.scale[:, k : k + 1])
-            matrix += J.T @ J  # one array twice: NumPy computes half of the product
-        bend = (pull @ v.T) * s * (1 - s) * (2 + h * (1 - 2 * s))  # and the error times its second derivatives
-        inputs = [*zip(at_w.T, self.x.T, strict=True), (at_b, np.ones(len(self.x)))]
-        for i, x in inputs:
-            for j, z in inputs:
-                matrix[i, j] += (x * z) @ bend
-            for k in range(T):
-                mixed = (pull[:, k] * x) @ d
-                matrix[i, at_v[:, k]] += mixed
-                matrix[at_v[:, k], i] += mixed
-        matrix[np.arange(n - T), np.arange(n - T)] += self.price(theta[:-T])[2]
+        blocks = matrix[:m, :m].reshape(T + 1, H, T + 1, H)  # a view
+        np.multiply(gram[:m, :m].reshape(blocks.shape), ((v * self.weights) @ v.T)[:, None], out=blocks)
+        for k, weight in enumerate(self.weights):
+            at, end, factor = slice(m + k * H, m + (k + 1) * H), n - T + k, np.tile(weight * v[:, k], T + 1)[:, None]
+            matrix[:m, at], matrix[:m, end] = factor * gram[:m, m:-1], factor[:, 0] * gram[:m, -1]
+            matrix[at, at], matrix[at, end] = weight * gram[m:-1, m:-1], weight * gram[m:-1, -1]
+            matrix[end, end] = 2 * weight
+        # And the error times its second derivatives, which link the parameters of one neuron.
+        pull = 2 * self.scale * (a @ v + c - self.y)
+        bend = (pull @ v.T) * s * (1 - s) * (2 + h * (1 - 2 * s))
+        pairs, mixed = self.inputs[:, None] * self.inputs, self.inputs[:, None] * pull.T
+        np.einsum("ihjh->ijh", blocks)[:] += pairs @ bend
+        np.einsum("ihkh->ikh", matrix[:m, m : n - T].reshape(T + 1, H, T, H))[:] += mixed @ d
+        matrix.flat[: (n - T) * (n + 1) : n + 1] += self.price(theta[:-T])[2]
         return matrix
+
+
+def _packed(w, b, v, c):
+    """theta of an `_Objective` from w (H, T), b, v (H, T) and c."""
+    return np.concatenate([w.T.ravel(), b, v.T.ravel(), c])
 
 
 def _newton(curvature, grad, damping):
     """The step to the minimum of J's quadratic model with `damping` added to its curvature; None if it has no minimum."""
+    shifted = curvature.copy()
+    shifted.flat[:: len(grad) + 1] += damping
     try:
-        factor = cho_factor(curvature + damping * np.eye(len(grad)), overwrite_a=True, check_finite=False)
+        factor = cho_factor(shifted.T, lower=True, overwrite_a=True, check_finite=False)  # LAPACK's order of the axes
     except np.linalg.LinAlgError:
         return None
     return -cho_solve(factor, grad, check_finite=False)
@@ -408,6 +427,7 @@ def _minimum(objective, theta):
     Returns:
         theta, and the share of J that one more undamped step would remove: infinite if J is not convex there.
     """
+    theta = objective.living(theta)
     value, grad = objective.gradient(theta)
     curvature, damping = objective.hessian(theta), 1e-3
     for _ in range(NEWTON_STEPS):
@@ -420,12 +440,9 @@ def _minimum(objective, theta):
             if damping > 1e9:  # J cannot be lowered any more in this precision
                 break
             continue
-        theta, value, grad, damping = theta + move, lower, there, max(damping / 4, 1e-12)
-        w, b, v, c = objective.split(theta)
-        alive = (np.abs(w).max(1) > THRESHOLD) & (np.abs(v).max(1) > THRESHOLD)
-        if alive.any() and not alive.all():
-            theta = np.concatenate([w[alive].ravel(), b[alive], v[alive].ravel(), c])
-            value, grad = objective.gradient(theta)
+        moved, damping = theta + move, max(damping / 4, 1e-12)
+        theta = objective.living(moved)
+        value, grad = (lower, there) if theta is moved else objective.gradient(theta)
         curvature = objective.hessian(theta)
     move = _newton(curvature, grad, 0.0)
     return theta, math.inf if move is None else -(grad @ move) / 2 / value
@@ -451,11 +468,33 @@ def settled(networks: Networks, progress: Callable = iter) -> Networks:
     unrest = torch.empty(cells, seeds, dtype=torch.float64)
     for k, s in progress(list(itertools.product(range(cells), range(seeds)))):
         objective = _Objective(x, q, y, networks.weights[k].numpy(), networks.power)
-        start = [t[k, s].numpy().ravel() for t in (networks.w, networks.b, networks.v, networks.c)]
-        theta, unrest[k, s] = _minimum(objective, np.concatenate(start))
+        start = _packed(*(t[k, s].numpy() for t in (networks.w, networks.b, networks.v, networks.c)))
+        theta, unrest[k, s] = _minimum(objective, start)
         for part, found in zip(parts, objective.split(theta), strict=True):
             part[k, s, : len(found)] = torch.from_numpy(found)
     return replace(networks, w=parts[0], b=parts[1], v=parts[2], c=parts[3], unrest=unrest)
+
+
+@dataclass(frozen=True)
+class _Lasso(Regression):
+    """Regression of one group at a price of LAMBDA |parameter|, the output's bias free; plain torch."""
+
+    kernel: ClassVar[str | None] = None
+
+    def slopes(self, theta):
+        """The derivative of the price, (total,)."""
+        found = LAMBDA * theta.sign()
+        self.stack.layers(found)[0][-1][1].zero_()
+        return found
+
+    def losses(self, step=None):
+        theta = self.theta
+        return super().losses(step) + (self.slopes(theta.detach()) * theta).view(self.stack.members, -1).sum(1)
+
+    def gradient(self, theta, step=None):
+        losses, grad = super().gradient(theta, step)
+        slopes = self.slopes(theta)
+        return losses + (slopes * theta).view(len(losses), -1).sum(1), grad + slopes
 
 
 def lasso(
@@ -475,22 +514,12 @@ def lasso(
         width, seeds, steps, seed, device, progress: as for `trained`.
     """
     x, q, y = (t.to(device, torch.float32) for t in _points(("x²",)))
-    (W, b), (V, c) = random_stack([(len(weights) * seeds, (1, width, 1))], seed=seed, scale=0.3, device=device).layers()[0]
+    stack = random_stack([(len(weights) * seeds, (1, width, 1))], seed=seed, scale=0.3, device=device)
     each = torch.tensor(weights, dtype=torch.float32, device=device).repeat_interleave(seeds)
-
-    def loss(parameters, members, step):
-        w, b, v, c = parameters.values()
-        f = torch.einsum("mh,mhp->mp", v, F.silu(w[:, :, None] * x[:, 0] + b[:, :, None])) + c[:, None]
-        price = w.abs().sum(1) + b.abs().sum(1) + v.abs().sum(1)
-        return each[members] * ((f - y[:, 0]).square() @ q) + LAMBDA * price
-
-    problem = Differentiable(loss, {"w": W[:, :, 0], "b": b, "v": V[:, 0], "c": c[:, 0]})
     optimiser = Adam(RATE, schedule=cosine(steps, 1e-4), eps=1e-12)
-    found = train(problem, optimiser, steps, at=range(0, steps, 1000), progress=progress).problem.parameters.values()
-    w, b, v, c = (t.detach().unflatten(0, (len(weights), seeds)).double().cpu() for t in found)
-    cells = torch.tensor(weights, dtype=torch.float64)[:, None]
-    rest = torch.full(b.shape[:2], math.inf, dtype=torch.float64)
-    return Networks(("x²",), cells, w[..., None], b, v[..., None], c[..., None], rest, power=1.0)
+    problem = _Lasso(stack, x, y, weight=each[:, None] * q)
+    run = train(problem, optimiser, steps, at=range(0, steps, 1000), progress=progress)
+    return _networks(run.problem.stack, torch.tensor(weights, dtype=torch.float64)[:, None], ("x²",), power=1.0)
 
 
 # ---- modules -----------------------------------------------------------------------------------------------------------

@@ -49,8 +49,8 @@ def wires(stack: RateNetworks, place) -> Wires:
 
 def _gains(C, S, D):
     """Changes of cost from C[i, s], the cost of all wires of the unit in slot i if it alone moved to slot s."""
-    own = C.diagonal(dim1=1, dim2=2)
-    return C + C.mT - own[:, :, None] - own[:, None] + 2 * S * D
+    alone = torch.addcmul(C, S, D).sub_(C.diagonal(dim1=1, dim2=2)[:, :, None])
+    return alone + alone.mT
 
 
 def gains(problem: Wires) -> Float[Tensor, "members units units"]:
