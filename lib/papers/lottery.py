@@ -23,10 +23,8 @@ from ..kernels.training import train
 
 R = 2.0  # inputs lie in [-R, R]^d
 KAPPA = 64 / 144 / 11025  # loss = KAPPA R^8 w^4 for mirror pairs: (1/12)^2 (8/35)^2 of the squared norm 1/9 of P4
-LEARN, LOOK = (
-    16,
-    32,
-)  # nodes that smooth networks learn from: their losses are right to 0.1 % there; nodes where they are judged
+LEARN = 16  # nodes that smooth networks learn from: their losses are right to 0.1 % there
+LOOK = 32  # nodes at which they are judged
 GRIDS = {1: 256, 2: 24}  # points along an axis for ReLU networks, by dimension: more than they have kinks
 SCATTERED = 1024  # points for them in three dimensions
 COOLING = 1 / 30  # factor on the rate in the updates that calm Adam's own noise,
