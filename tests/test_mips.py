@@ -249,10 +249,18 @@ def printed(tree, values):
 
 
 NAMES = st.sampled_from(["a", "x", 0, 1, 2, 7, -3])
+JOINED = st.recursive(  # what ^, & and | join
+    st.one_of(
+        st.sampled_from([0, 1, ("%", "a", 2), ("%", "x", 2)]),
+        st.tuples(st.sampled_from(["<", ">", "==", "!="]), NAMES, NAMES),
+    ),
+    lambda inner: st.one_of(st.tuples(st.sampled_from(["^", "&", "|"]), inner, inner), st.tuples(st.just("not"), inner)),
+    max_leaves=4,
+)
 TREES = st.recursive(
-    NAMES,
+    st.one_of(NAMES, JOINED),
     lambda inner: st.one_of(
-        st.tuples(st.sampled_from(["+", "-", "*", "<", ">", "==", "!=", "min", "max", "^", "&", "|"]), inner, inner),
+        st.tuples(st.sampled_from(["+", "-", "*", "<", ">", "==", "!=", "min", "max"]), inner, inner),
         st.tuples(st.sampled_from(["abs", "neg"]), inner),
         st.tuples(st.sampled_from(["%", "//"]), inner, st.integers(1, 9)),
         st.tuples(st.just("if"), inner, inner, inner),

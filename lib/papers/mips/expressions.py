@@ -1,4 +1,7 @@
-"""Expressions on whole numbers, evaluated, simplified and printed: tuples (operator, argument, …), a name or a number."""
+"""Expressions on whole numbers, evaluated, simplified and printed: tuples (operator, argument, …), a name or a number.
+
+What ^, & and | join are bits, 0 or 1.
+"""
 
 from functools import lru_cache, reduce
 
@@ -249,6 +252,7 @@ def _comparison(op, left, right, bits):
 # --- text
 
 
+@lru_cache(1 << 16)
 def text(expression):
     """An expression as Python, a number in value, with brackets where Python or a reader needs them."""
     if not isinstance(expression, tuple):
