@@ -120,6 +120,8 @@ def vmap(problem, members, device, compiled=False, captured=False):
     def loss(p, x, y):
         return loss_of(problem, torch.func.functional_call(base, p, (x,)), y, p.values())
 
+    if problem.kernel == "rate":
+        noise(problem.points, problem.sizes[-1], x.device)  # drawn, and kept, before `vmap` forbids to draw
     gradients = torch.func.vmap(torch.func.grad(loss), (0, None, None))
     if compiled:
         gradients = torch.compile(gradients, dynamic=False)

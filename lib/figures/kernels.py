@@ -89,8 +89,8 @@ def table(head, lines):
 
 def speed(bench):
     """Time of a net-step against members, a panel for each shape."""
-    rows = -(-(len(bench.shapes) + 1) // 3)
-    fig, axes = figure(rows, 3, width=7.6, height=2.6 * rows, sharex=True, squeeze=False)
+    rows = -(-len(bench.shapes) // 3)
+    fig, axes = figure(rows, 3, width=7.6, height=2.3 * rows + 0.5, sharex=True, squeeze=False)
     for ax, shape in zip(axes.flat, bench.shapes, strict=False):
         for peer, (label, colour, marker) in PEERS.items():
             there = [n for n in bench.counts if bench.seconds(shape, n, peer)]
@@ -99,16 +99,15 @@ def speed(bench):
                     there, [bench.seconds(shape, n, peer) * 1e6 for n in there], color=colour, marker=marker, label=label
                 )
         ax.axhline(bench.floor(shape) * 1e6, color=RED, ls="--", lw=1.2, label="floor")
-        ax.set(
-            xscale="log", yscale="log", title=shape, xticks=bench.counts, xticklabels=bench.counts, ylabel="µs a net-step"
-        )
+        ax.set(xscale="log", yscale="log", xticks=bench.counts, xticklabels=bench.counts, ylabel="µs a net-step")
+        ax.set_title(shape, fontsize=8.5)
         ax.minorticks_off()
     for ax in axes[-1]:
         ax.set_xlabel("members")
     lines = {label: line for ax in axes.flat for line, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     for ax in axes.flat[len(bench.shapes) :]:
         ax.axis("off")
-    axes.flat[-1].legend(lines.values(), lines, loc="center")
+    fig.legend(lines.values(), lines, loc="outside lower center", ncols=3)
     said = "; ".join(
         f"{shape}: {bench.seconds(shape, MEMBERS, 'ours') * 1e6:.2g} µs by this book's kernels, "
         f"{bench.seconds(shape, MEMBERS, 'loop') * 1e6:.3g} µs by the plain loop"
@@ -124,7 +123,7 @@ def skipped(bench):
     """What was planned and not measured, and why."""
     reasons = {}
     for entry in bench.record["skipped"]:
-        place = f"{entry['shape']} at {entry['members']}"
+        place = f"{entry['shape']} at {entry['members']}" + f" on {entry['threads']} cores" * (entry["threads"] > 1)
         reasons.setdefault((entry["implementation"], entry["why"]), []).append(place)
     if not reasons:
         return Markdown("Everything planned was measured.")
