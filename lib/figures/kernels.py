@@ -100,7 +100,7 @@ def speed(bench):
                 )
         ax.axhline(bench.floor(shape) * 1e6, color=RED, ls="--", lw=1.2, label="floor")
         ax.set(xscale="log", yscale="log", xticks=bench.counts, xticklabels=bench.counts, ylabel="µs a net-step")
-        ax.set_title(shape, fontsize=8.5)
+        ax.set_title(shape.replace(", ", ",\n", 1), fontsize=8.5)
         ax.minorticks_off()
     for ax in axes[-1]:
         ax.set_xlabel("members")
