@@ -14,6 +14,7 @@ from lib.kernels.rate import Packed, RateNetworks, RateTraining
 from lib.kernels.rnn import Sequences, random_recurrent
 from lib.kernels.training import train
 from lib.papers import geneft
+from lib.papers.grokking.model import Straightened
 from lib.papers.hypernetworks import generator, training
 from lib.papers.truth import llama
 
@@ -67,6 +68,14 @@ def embedded():
     return Embedded(theta, 5, 2, ((2, (4, 3, 2)), (1, (4, 2, 3, 2))), pairs, y, weight)
 
 
+def straightened():
+    """Four tokens on a plane, decoders of two hidden layers, all for the same pairs, pushed to be straight."""
+    theta = torch.randn(3 * (4 * 2 + 25 + 30 + 24), generator=draw(15)).double() / 2
+    pairs, y = torch.randint(4, (3, 8, 2), generator=draw(16)), torch.randint(4, (3, 8), generator=draw(17))
+    learns = Embedded(theta, 4, 2, ((3, (4, 5, 5, 4)),), pairs, y, torch.ones(3, 8).double() / 8)
+    return Straightened(learns, 0.1, 6, 4, 50)
+
+
 def differentiable():
     """Cubic polynomials through each member's own points; minimised on some of them."""
     targets = torch.randn(3, 8, generator=draw(6)).double()
@@ -105,6 +114,7 @@ PROBLEMS = {
     "sequences in minibatches": functools.partial(sequences, "log", 6),
     "rates": rates,
     "embedded": embedded,
+    "straightened": straightened,
     "differentiable": differentiable,
     "autoencoder, concatenation": functools.partial(autoencoder, "concatenation", "bce"),
     "autoencoder, difference": functools.partial(autoencoder, "difference", "mse"),
