@@ -44,8 +44,8 @@ def small(task, forms, *, seed=0, members=24, chunk=400, pool=8192):
 
     Args:
         task: the `Task`.
-        forms: a `Shape` for each attempt. The first is short; the others are four times as long, the second goes from short
-            sequences to hard ones, and where either comes close, it goes on.
+        forms: a `Shape` for each attempt. The first is short; the others are four times as long, and the second goes from
+            short sequences to hard ones.
         seed: of data and starts.
         members: networks that start, in each attempt.
         chunk: training steps between two selections, in the first attempt.
@@ -53,7 +53,7 @@ def small(task, forms, *, seed=0, members=24, chunk=400, pool=8192):
     """
     first = Recipe(members=members, rate=1e-2, chunk=chunk, chunks=4)
     long = replace(first, chunk=4 * chunk)
-    recipes = (first, replace(long, hard=True, polishes=0, finish=12), replace(long, polishes=0, finish=12))
+    recipes = (first, replace(long, hard=True, polishes=0), replace(long, candidates=1, polishes=1))
     return learn(task, seed=seed, one_hot=False, ladder=list(zip(forms, recipes, strict=False)), pool=pool)
 
 

@@ -17,8 +17,6 @@ from .tasks import wrong
 
 BATCH = 96  # sequences a step
 POLISH = 20  # iterations of Levenberg-Marquardt, at most
-CLOSE = 0.05  # share of sequences on which the best network may err for training to go on
-BACK = 0.8  # how far along its fall the learning rate begins then
 FEW = 128  # sequences of the pool that it takes, and as many of those that the network gets wrong
 
 
@@ -52,15 +50,13 @@ class Recipe:
 
     Attributes:
         members: networks that start.
-        rate: Adam's learning rate, falling linearly to 3 % of it over all chunks; anew from 22 % in each further one.
+        rate: Adam's learning rate, falling linearly to 3 % of it over all chunks.
         chunk: steps between two selections; after each the best 60 % go on.
         chunks: number of chunks.
         hard: whether training starts on sequences of 2, 3 and 5 steps, and half of the pool is redrawn, after each chunk,
             from sequences that the best network gets wrong.
         candidates: networks that may be tested after a chunk.
         polishes: times that Levenberg-Marquardt may be applied to each.
-        finish: further chunks, at most, for the networks that are left, while the best errs on a share of `CLOSE` or less;
-            half of each pool are sequences that it gets wrong.
     """
 
     members: int = 24
@@ -70,13 +66,11 @@ class Recipe:
     hard: bool = False
     candidates: int = 2
     polishes: int = 2
-    finish: int = 0
 
     def __post_init__(self):
         check("members", self.members, int, low=1)
         check("chunk", self.chunk, int, low=1)
         check("chunks", self.chunks, int, low=1)
-        check("finish", self.finish, int, low=0)
 
 
 LADDER = (
@@ -84,8 +78,8 @@ LADDER = (
     (Shape(2, 8), Recipe(chunk=400, chunks=4)),
     (Shape(4, 16), Recipe(members=16, chunk=500, chunks=3, polishes=1)),
     (Shape(8, 48, deep=True), Recipe(members=8, rate=1e-2, chunk=600, chunks=4, polishes=0)),
-    (Shape(8, 48), Recipe(members=8, rate=1e-2, chunks=5, hard=True, polishes=0, finish=8)),
-    (Shape(10, 48, deep=True), Recipe(members=8, rate=1e-2, chunks=5, hard=True, polishes=0, finish=8)),
+    (Shape(8, 48), Recipe(members=8, rate=1e-2, chunks=7, hard=True, polishes=0)),
+    (Shape(10, 48, deep=True), Recipe(members=8, rate=1e-2, chunks=7, hard=True, polishes=0)),
 )
 
 
@@ -236,12 +230,11 @@ def climb(task, shape, recipe, sample, *, one_hot=True, seed=0):
     rng, tests, (x, y) = np.random.default_rng([seed, 1]), sample(0), sample(1)
     unit = units(task, y, one_hot, shape)
     stack = start(task, shape, unit, recipe.members, seed)
-    lengths = [2, 3, 5] * recipe.hard + [task.T] * (recipe.chunks + recipe.finish)
-    best, share, planned = None, 2.0, len(lengths) - recipe.finish
+    lengths = [2, 3, 5] * recipe.hard + [task.T] * recipe.chunks
+    best, share = None, 2.0
     for chunk, length in enumerate(lengths):
         inputs, targets = unit.tensors(x, y)
-        begin, end = (chunk / planned, (chunk + 1) / planned) if chunk < planned else (BACK, 1)
-        falling = lambda t, a=begin, b=end: 1 - 0.97 * (a + (b - a) * t / recipe.chunk)  # noqa: E731
+        falling = lambda t, c=chunk: 1 - 0.97 * (c + t / recipe.chunk) / len(lengths)  # noqa: E731
         problem = Sequences(stack, inputs[:, :length], targets[:, :length], batch=BATCH, seed=seed + chunk)
         run = train(problem, Adam(recipe.rate, clip=1.0, schedule=falling), recipe.chunk)
         losses, order = run.losses[-1].sort()
@@ -261,18 +254,16 @@ def climb(task, shape, recipe, sample, *, one_hot=True, seed=0):
                 if attempt < recipe.polishes:
                     few = np.concatenate([rng.choice(len(x), FEW), rng.choice(missed, FEW) if len(missed) else missed])
                     one = polish(one, inputs[few], targets[few])
-        further = planned <= chunk + 1 < len(lengths)
-        if further or (recipe.hard and chunk + 1 < planned):
+        if recipe.hard and chunk < len(lengths) - 1:
             x, y = sample(chunk + 2)
             missed = np.flatnonzero(wrong(network(stack, 0, unit.x, unit.y, unit.alphabet), x, y))
-            if further and len(missed) > CLOSE * len(x):
-                break
             if len(missed):
-                rows = np.concatenate([rng.choice(missed, len(x) // 2), np.arange(len(x) // 2)])
+                rows = np.concatenate([np.arange(len(x) // 2), rng.choice(missed, len(x) // 2)])
                 x, y = x[rows], y[rows]
-    last = network(stack, 0, unit.x, unit.y, unit.alphabet)
-    errors = float(wrong(last, *tests).mean())
-    return (last, errors) if errors < share else (best, share)
+    if best is None:
+        best = network(stack, 0, unit.x, unit.y, unit.alphabet)
+        share = float(wrong(best, *tests).mean())
+    return best, share
 
 
 def learn(task, *, seed=0, one_hot=True, ladder=LADDER, pool=32768, progress=iter):
