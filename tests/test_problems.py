@@ -13,7 +13,7 @@ from lib.kernels.problems import Differentiable, Problem, Stacked
 from lib.kernels.rate import Packed, RateNetworks, RateTraining
 from lib.kernels.rnn import Sequences, random_recurrent
 from lib.kernels.training import train
-from lib.papers import geneft
+from lib.papers import geneft, resource
 from lib.papers.grokking.model import Straightened
 from lib.papers.hypernetworks import generator, training
 from lib.papers.truth import llama
@@ -76,6 +76,13 @@ def straightened():
     return Straightened(learns, 0.1, 6, 4, 50)
 
 
+def lasso():
+    """Networks of one shape that pay for the size of their parameters."""
+    stack = random_stack([(3, (1, 5, 1))], seed=6, dtype=torch.float64)
+    x, y = torch.randn(7, 1, generator=draw(18)).double(), torch.randn(7, 1, generator=draw(19)).double()
+    return resource._Lasso(stack, x, y, weight=torch.rand(3, 7, generator=draw(20)).double())
+
+
 def differentiable():
     """Cubic polynomials through each member's own points; minimised on some of them."""
     targets = torch.randn(3, 8, generator=draw(6)).double()
@@ -115,6 +122,7 @@ PROBLEMS = {
     "rates": rates,
     "embedded": embedded,
     "straightened": straightened,
+    "lasso": lasso,
     "differentiable": differentiable,
     "autoencoder, concatenation": functools.partial(autoencoder, "concatenation", "bce"),
     "autoencoder, difference": functools.partial(autoencoder, "difference", "mse"),
