@@ -13,6 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from lib.files import whole
 from lib.scales import BOOK
 
 from . import machine
@@ -42,9 +43,8 @@ def main(chapters):
         print(chapter, seconds)
         record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
         record[chapter] = seconds | {"machine": machine.name(), "date": datetime.date.today().isoformat()}
-        fresh = RECORD.with_suffix(".part")
-        fresh.write_text(json.dumps(dict(sorted(record.items())), indent=1) + "\n")
-        os.replace(fresh, RECORD)  # whole or not at all
+        with whole(RECORD) as draft:
+            draft.write_text(json.dumps(dict(sorted(record.items())), indent=1) + "\n")
 
 
 if __name__ == "__main__":

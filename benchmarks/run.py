@@ -18,6 +18,8 @@ from pathlib import Path
 
 import torch
 
+from lib.files import whole
+
 from . import machine
 from .peers import ON
 from .problems import PROBLEMS
@@ -156,9 +158,8 @@ def main():
     name = "cpu" if device == "cpu" else re.sub(r"\W+", "-", result["machine"].lower())
     path = Path(__file__).parent / "results" / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
-    fresh = path.with_suffix(".part")
-    fresh.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
-    os.replace(fresh, path)  # whole or not at all
+    with whole(path) as draft:
+        draft.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     print(path)
 
 
