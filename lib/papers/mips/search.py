@@ -16,6 +16,7 @@ COMMUTE = {"+", "*", "==", "!=", "min", "max"}
 LIMIT = 1_000_000  # larger values are not followed
 SIZE = 3  # leaves of the largest expressions that are all built
 MOST = 12_000  # of them, at most
+TOGETHER = 1_000_000  # values computed at once, so that they fit the cache
 TRIED = 256  # expressions that agree with the target on a few rows and are tried on all
 PLAIN = 7  # size up to which no quotient or remainder is shorter
 CANDIDATES = 8  # expressions of equal values among which the simplest is chosen
@@ -39,7 +40,8 @@ class Bank:
     def __init__(self, leaf_values, rows):
         """`leaf_values` maps names and numbers to arrays (rows,) or numbers."""
         self.weights = np.random.default_rng(0).integers(1, 2**62, rows, dtype=np.uint64)
-        self.expressions, self.values, self.sizes, self._known = [], np.zeros((0, rows), np.int64), np.zeros(0, int), set()
+        self.expressions, self._codes = [], np.zeros(0, np.uint64)
+        self._values, self._sizes = np.empty((MOST, rows), np.int64), np.empty(MOST, int)
         first = [(leaf, np.broadcast_to(np.asarray(v, np.int64), rows)) for leaf, v in leaf_values.items()]
         self._add([e for e, _ in first], np.stack([v for _, v in first]), 1)
         self._unary(1)
@@ -53,20 +55,24 @@ class Bank:
         """A number (…,), uint64, for each row of values; linear, so sums of values have sums of codes."""
         return values.astype(np.uint64) @ self.weights[: values.shape[-1]]
 
+    @property
+    def values(self):
+        return self._values[: len(self.expressions)]
+
+    @property
+    def sizes(self):
+        return self._sizes[: len(self.expressions)]
+
     def _add(self, expressions, values, size):
-        if not len(values):
-            return
-        fits = (np.abs(values) < LIMIT).all(1)
-        codes = self.codes(values)
-        picked = []
-        for i in np.flatnonzero(fits):
-            code = int(codes[i])
-            if code not in self._known and len(self._known) < MOST:
-                self._known.add(code)
-                picked.append(i)
-        self.expressions += [expressions(i) if callable(expressions) else expressions[i] for i in picked]
-        self.values = np.concatenate([self.values, values[picked]])
-        self.sizes = np.concatenate([self.sizes, np.full(len(picked), size)])
+        """Take up those of `values` that are new, in their order; expression(i), or expressions[i], gives the i-th."""
+        fits = np.flatnonzero((np.abs(values) < LIMIT).all(1))
+        codes = self.codes(values[fits])
+        first = np.sort(np.unique(codes, return_index=True)[1])
+        new = first[~np.isin(codes[first], self._codes)][: MOST - len(self._codes)]
+        at = slice(len(self._codes), len(self._codes) + len(new))
+        self._codes = np.concatenate([self._codes, codes[new]])
+        self._values[at], self._sizes[at] = values[fits[new]], size
+        self.expressions += [expressions(i) if callable(expressions) else expressions[i] for i in fits[new]]
 
     def _unary(self, size):
         at = np.flatnonzero(self.sizes == size)
@@ -83,16 +89,12 @@ class Bank:
             if op in COMMUTE and left > right:
                 continue
             second = b[constant[b]] if op in ("%", "//") else b
-            if not len(second) or len(self._known) >= MOST:
+            if not len(second) or len(self.expressions) == MOST:
                 continue
-            for part in np.array_split(a, -(-len(a) * len(second) // 50_000)):
-                if not len(part):
-                    continue
-                values = OPERATORS[op](self.values[part][:, None], self.values[second][None]).reshape(
-                    -1, self.values.shape[1]
-                )
+            for part in np.array_split(a, -(-len(a) * len(second) * self.values.shape[1] // TOGETHER)):
+                values = OPERATORS[op](self.values[part][:, None], self.values[second][None])
                 make = functools.partial(self._pair, op, part, second)
-                self._add(make, values.astype(np.int64), left + right)
+                self._add(make, values.reshape(-1, values.shape[2]).astype(np.int64, copy=False), left + right)
 
     def find(self, target, rows=None, bits=frozenset()):
         """The simplest expression found whose values are `target` (rows,) on the rows of the mask; None if there is none.
@@ -151,13 +153,14 @@ class Bank:
         parts = {"min": (seen >= goal).all(0), "max": (seen <= goal).all(0), "*": ((seen != 0) | (goal == 0)).all(0)}
         for op in ("<", "==", "!=", "min", "max", "*") if truth else ("min", "max", "*"):
             which = np.flatnonzero(parts[op]) if op in parts else np.arange(len(values))
+            equal = self.codes(values[:, target == (op == "==")]) if op in ("==", "!=") else None  # where p and q must be
             for swap, i in itertools.product((False, True) if op == "<" else (False,), short):
                 if best is not None and self.sizes[i] + 1 >= best[0]:
                     break  # what follows is no shorter
                 if op in parts and not parts[op][i]:
                     continue
                 order = (lambda p, q: (q, p)) if swap else (lambda p, q: (p, q))
-                rough = which
+                rough = which if equal is None else np.flatnonzero(equal == equal[i])
                 for row, wanted in zip(seen, goal, strict=True):
                     rough = rough[OPERATORS[op](*order(row[i], row[rough])) == wanted]
                     if not len(rough):
@@ -176,7 +179,8 @@ class Bank:
             return None
         g = values[guards].astype(np.float32)
         misses = (values != target).astype(np.float32)
-        yes, no = misses @ g.T == 0, misses @ (1 - g).T == 0  # (expressions, guards)
+        missed = misses @ g.T  # (expressions, guards)
+        yes, no = missed == 0, missed == misses.sum(1, keepdims=True)
         both = np.flatnonzero(yes.any(0) & no.any(0))
         if not len(both):
             return None
