@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.kernels.rnn import random_recurrent
-from lib.papers.mips import lattice, normal, pipeline, regression, training
+from lib.papers.mips import lattice, normal, pipeline, polishing, regression, training
 from lib.papers.mips.expressions import OPERATORS, evaluate, text
 from lib.papers.mips.networks import Network, network
 from lib.papers.mips.programs import Program, safe
@@ -377,7 +377,7 @@ def test_l1_and_retraining_keep_the_answers_and_the_zeros():
     assert not wrong(thin, x, y).any()
     assert total(thin) <= total(net)
     rounded = normal.quantise(normal.whiten(thin, x))
-    again = training.polished(rounded, x[:128], y[:128], freeze=True)
+    again = polishing.polished(rounded, x[:128], y[:128], freeze=True)
     for (W, b), (V, c) in zip((*rounded.transition, *rounded.readout), (*again.transition, *again.readout), strict=True):
         assert (V[W == 0] == 0).all()
         assert (c[b == 0] == 0).all()
@@ -419,3 +419,12 @@ def test_untrained_networks_give_nothing():
 def test_bad_input_is_refused_by_name(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_network_whose_states_explode_has_no_linear_lattice():
+    W, U = np.array([[-1.71434189, 2.08303063], [-27.87177857, 31.80727709]]), np.array([[0.1292074], [0.17823762]])
+    inputs = np.random.default_rng(0).integers(0, 4, (500, 10, 1)).astype(float)
+    states = [np.zeros((500, 2))]
+    for t in range(10):
+        states.append(states[-1] @ W.T + inputs[:, t] @ U.T)
+    assert lattice.linear_lattice(states[-2], inputs[:, -1], states[-1]) is None

@@ -120,6 +120,8 @@ def linear_lattice(previous, inputs, current):
         return None
     finer = basis.copy()
     for _ in range(ROUNDS):  # each at least halves the volume
+        if np.linalg.cond(finer) > 1 / np.finfo(float).eps:  # as where hidden states explode: vectors of all sizes
+            break
         rest = np.array(vectors) @ np.linalg.inv(finer)
         rest -= np.round(rest)
         i, j = np.unravel_index(abs(rest).argmax(), rest.shape)
