@@ -5,10 +5,24 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.papers.mips import affine, examples, labels, machine, pipeline, programs, readable, scoreboard, synthesis, training
+from lib.kernels.rnn import random_recurrent
+from lib.papers.mips import (
+    affine,
+    examples,
+    labels,
+    machine,
+    pipeline,
+    polishing,
+    programs,
+    readable,
+    scoreboard,
+    synthesis,
+    training,
+)  # fmt: skip
 from lib.papers.mips.expressions import evaluate, simplify, size, text
 from lib.papers.mips.programs import Program, Template, run_text, safe
 from lib.papers.mips.search import Bank
@@ -613,6 +627,15 @@ def test_hankel_rank_of_memories():
         assert affine.rank(window) == k
 
 
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("sizes", [((3, 2), (2, 1)), ((4, 5, 3), (3, 1)), ((5, 6, 3), (3, 4, 2))])
+def test_derivatives_of_a_networks_answers_are_those_of_autograd(sizes, activation):
+    stack = random_recurrent(1, *sizes, activation, seed=0, dtype=torch.float64)
+    x = torch.randn(7, 4, sizes[0][0] - sizes[0][-1], dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    wanted = torch.func.jacrev(lambda theta: replace(stack, theta=theta)(x).flatten())(stack.theta)
+    torch.testing.assert_close(polishing.jacobian(stack, x), wanted)
+
+
 def test_polishing_reaches_an_exact_solution():
     task = TASKS["Sum_Last2"]
     x, y = task.sample(2048, 0)
@@ -621,7 +644,7 @@ def test_polishing_reaches_an_exact_solution():
     problem = training.Sequences(training.start(task, training.Shape(2), unit, 4, 0), inputs, targets, batch=96)
     run = training.train(problem, training.Adam(1e-2), 100)
     near = run.problem.stack.select(run.losses[-1].argmin().reshape(1))
-    polished = training.polish(near, inputs[:64], targets[:64])
+    polished = polishing.polish(near, inputs[:64], targets[:64])
     before, after = (float(abs(stack(inputs[64:]) - targets[64:]).max()) for stack in (near, polished))
     assert after < 1e-5 < before
 

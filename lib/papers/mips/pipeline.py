@@ -15,11 +15,12 @@ from . import examples
 from .lattice import best_lattice, label, transitions
 from .networks import Network
 from .normal import normalise
+from .polishing import polished
 from .regression import regress
 from .scoreboard import PUBLISHED, Row, read, solve
 from .synthesis import SEEN
 from .tasks import TASKS, Task, wrong
-from .training import LADDER, Recipe, Shape, Trained, learn, polished
+from .training import LADDER, Recipe, Shape, Trained, learn
 
 AFFINE = (
     "Bitwise_Not", "Sum_All", *(f"Sum_Last{k}" for k in range(2, 8)), "Current_Number", *(f"Prev{k}" for k in range(1, 6)),
@@ -45,14 +46,14 @@ def small(task, forms, *, seed=0, members=24, chunk=400, pool=8192):
     Args:
         task: the `Task`.
         forms: a `Shape` for each attempt. The first is short; the others are four times as long, and the second goes from
-            short sequences to hard ones.
+            short sequences to hard ones. Where the best network of an attempt comes close, it goes on.
         seed: of data and starts.
         members: networks that start, in each attempt.
         chunk: training steps between two selections, in the first attempt.
-        pool: sequences to learn from, and fresh ones on which a network may make no error.
+        pool: fresh sequences on which a network may make no error; a chunk learns from as many at most.
     """
-    first = Recipe(members=members, rate=1e-2, chunk=chunk, chunks=4)
-    long = replace(first, chunk=4 * chunk)
+    first = Recipe(members=members, rate=1e-2, chunk=chunk, chunks=4, finish=12)
+    long = replace(first, chunk=4 * chunk, finish=8)
     recipes = (first, replace(long, hard=True, polishes=0), replace(long, candidates=1, polishes=1))
     return learn(task, seed=seed, one_hot=False, ladder=list(zip(forms, recipes, strict=False)), pool=pool)
 

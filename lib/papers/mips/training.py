@@ -4,20 +4,22 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...checks import check
-from ...kernels.least_squares import MOVE, levenberg_marquardt
 from ...kernels.optimisers import Adam
 from ...kernels.rnn import Recurrent, Sequences, random_recurrent
 from ...kernels.training import train
 from .networks import Network, network
+from .polishing import polish
 from .tasks import wrong
 
 BATCH = 96  # sequences a step
-POLISH = 20  # iterations of Levenberg-Marquardt, at most
-FEW = 128  # sequences of the pool that it takes, and as many of those that the network gets wrong
+REPEATS = 4  # times that a chunk sees each of its sequences, on average, if there are enough
+FEW = 128  # of these that Levenberg-Marquardt takes, and as many of those that the network gets wrong
+CLOSE = 0.2  # share of sequences on which the best network may err for training to go on
+LONGER = 4  # times that a further chunk is longer
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class Recipe:
             from sequences that the best network gets wrong.
         candidates: networks that may be tested after a chunk.
         polishes: times that Levenberg-Marquardt may be applied to each.
+        finish: further chunks, at most, for the best network alone while it errs on a share of `CLOSE` or less. Each is
+            `LONGER`, half of its sequences are such as the network gets wrong, and the rate falls from 50 % to 0.2 %.
     """
 
     members: int = 24
@@ -66,11 +70,13 @@ class Recipe:
     hard: bool = False
     candidates: int = 2
     polishes: int = 2
+    finish: int = 0
 
     def __post_init__(self):
         check("members", self.members, int, low=1)
         check("chunk", self.chunk, int, low=1)
         check("chunks", self.chunks, int, low=1)
+        check("finish", self.finish, int, low=0)
 
 
 LADDER = (
@@ -114,6 +120,10 @@ class Units:
             inputs = (x[..., None] == np.arange(self.alphabet[0], self.alphabet[1] + 1)).reshape(*x.shape[:-1], -1)
         return torch.from_numpy(inputs.astype(np.float32)), torch.from_numpy((y / self.y).astype(np.float32))
 
+    def network(self, stack: Recurrent, member: int) -> Network:
+        """A member of a stack that was trained in these units."""
+        return network(stack, member, self.x, self.y, self.alphabet)
+
 
 def units(task, y, one_hot, shape):
     """One-hot inputs (if `one_hot`, and f has a hidden layer) for 3 to 20 numbers in all, else scaled to at most 1."""
@@ -135,7 +145,7 @@ def untrained(task, shape, *, one_hot=False, seed=0):
     """A `Network` at its random start."""
     check("seed", seed, int, low=0)
     unit = units(task, task.sample(4096, [seed, 0, 1])[1], one_hot, shape)
-    return network(start(task, shape, unit, 1, seed), 0, unit.x, unit.y, unit.alphabet)
+    return unit.network(start(task, shape, unit, 1, seed), 0)
 
 
 @dataclass(frozen=True)
@@ -155,64 +165,6 @@ class Trained:
     example: tuple | None = None
 
 
-def polish(
-    stack: Recurrent,
-    x: Float[Tensor, "sequences times in"],
-    y: Float[Tensor, "sequences times out"],
-    *,
-    price: float = 0.0,
-    free: Bool[Tensor, " parameters"] | None = None,
-) -> Recurrent:
-    """Levenberg-Marquardt on one network in float64: sequences x (S, T, d), targets y (S, T, o). Returns the network.
-
-    Adam leaves a small network near an exact solution; this goes all the way, since the residuals can be zero.
-
-    Args:
-        stack: a `kernels.rnn.Recurrent` of one member.
-        x, y: floating tensors.
-        price: of the sum of all |parameters|, added to the mean square of the residuals (L1).
-        free: bool mask (parameters,) of those that may move; None for all.
-    """
-    x, y, base = x.double(), y.double(), stack.theta.double()
-    free = torch.ones(len(base), dtype=torch.bool) if free is None else free
-    place = torch.eye(len(base), dtype=base.dtype)[free]
-
-    def residuals(values):  # (members, free parameters) -> (members, residuals)
-        theta = base + values @ place
-        r = (replace(stack, theta=theta.flatten(), members=len(theta))(x) - y).flatten(1)
-        return torch.cat([r, (price * r.shape[1]) ** 0.5 * (theta.square() + 1e-8) ** 0.25], 1) if price else r
-
-    def jacobian(_, values):  # by differences: a stack whose members each have one parameter moved
-        moved = [residuals(values + part) for part in (MOVE * torch.eye(values.shape[1], dtype=base.dtype)).split(64)]
-        return ((torch.cat(moved) - residuals(values)) / MOVE).T[None]
-
-    one = lambda values: residuals(values[None])[0]  # noqa: E731
-    values, _ = levenberg_marquardt(one, 0 * base[None, free], POLISH, jacobian=jacobian, least=1e-3)
-    return replace(stack, theta=(base + values[0] @ place).to(stack.theta.dtype))
-
-
-def polished(
-    net: Network,
-    x: Int[np.ndarray, "sequences times inputs"],
-    y: Int[np.ndarray, "sequences times outputs"],
-    *,
-    price: float = 0.0,
-    freeze: bool = False,
-) -> Network:
-    """A `Network` on plain numbers after `polish` on whole numbers x (S, T, inputs), y (S, T, o), y in units of the largest.
-
-    With `freeze` parameters that are exactly 0 stay so.
-    """
-    parts = [*net.transition, *net.readout]
-    theta = torch.from_numpy(np.concatenate([part.ravel() for layer in parts for part in layer])).double()
-    sizes = [(layers[0][0].shape[1], *(len(b) for _, b in layers)) for layers in (net.transition, net.readout)]
-    stack = Recurrent(theta, 1, *sizes, net.activation)
-    free = theta != 0 if freeze else None
-    data = (torch.from_numpy(np.asarray(part, float)) for part in (x, y))
-    done = network(polish(stack, *data, price=price * float(abs(y).max()) ** 2, free=free), 0)
-    return replace(done, start=net.start)
-
-
 def climb(task, shape, recipe, sample, *, one_hot=True, seed=0):
     """Train one rung.
 
@@ -227,42 +179,61 @@ def climb(task, shape, recipe, sample, *, one_hot=True, seed=0):
     Returns:
         The best network and its share of wrong test sequences.
     """
-    rng, tests, (x, y) = np.random.default_rng([seed, 1]), sample(0), sample(1)
-    unit = units(task, y, one_hot, shape)
+    rng, tests = np.random.default_rng([seed, 1]), sample(0)
+    unit = units(task, tests[1], one_hot, shape)
     stack = start(task, shape, unit, recipe.members, seed)
-    lengths = [2, 3, 5] * recipe.hard + [task.T] * recipe.chunks
     best, share = None, 2.0
-    for chunk, length in enumerate(lengths):
+    lengths = [2, 3, 5] * recipe.hard + [task.T] * recipe.chunks
+    for chunk, length in enumerate(lengths + [task.T] * recipe.finish):
+        further = chunk >= len(lengths)
+        steps = recipe.chunk * (LONGER if further else 1)
+        begin, end = (0.5, 0.002) if further else (1 - 0.97 * (chunk + k) / len(lengths) for k in (0, 1))
+        x, y = sample(chunk + 1)
+        rows = np.arange(min(len(x), steps * BATCH // REPEATS))
+        if chunk and (recipe.hard or further):
+            missed = np.flatnonzero(wrong(unit.network(stack, 0), x, y))
+            if further and len(missed) > CLOSE * len(x):
+                break
+            stack = stack.select(torch.tensor([0])) if further else stack
+            if len(missed):
+                rows[: len(rows) // 2] = rng.choice(missed, len(rows) // 2)
+        x, y = x[rows], y[rows]
         inputs, targets = unit.tensors(x, y)
-        falling = lambda t, c=chunk: 1 - 0.97 * (c + t / recipe.chunk) / len(lengths)  # noqa: E731
+        falling = lambda t, a=begin, b=end, steps=steps: a + (b - a) * t / steps  # noqa: E731
         problem = Sequences(stack, inputs[:, :length], targets[:, :length], batch=BATCH, seed=seed + chunk)
-        run = train(problem, Adam(recipe.rate, clip=1.0, schedule=falling), recipe.chunk)
+        run = train(problem, Adam(recipe.rate, clip=1.0, schedule=falling), steps)
         losses, order = run.losses[-1].sort()
         stack = run.problem.stack.select(order[: max(2, round(0.6 * stack.members))])
         ready = length == task.T and losses[0] < 0.01 * max(float(targets.var()), 0.01)
         for member in range(min(recipe.candidates, stack.members) if ready else 0):
             one = stack.select(torch.tensor([member]))
-            for attempt in range(recipe.polishes + 1):
-                net = network(one, 0, unit.x, unit.y, unit.alphabet)
-                missed = np.flatnonzero(wrong(net, x[:4096], y[:4096]))
-                missed = missed if len(missed) else np.flatnonzero(wrong(net, x, y))
-                if len(missed) < 0.01 * len(x):
-                    errors = float(wrong(net, *tests).mean())
-                    best, share = (net, errors) if errors < share else (best, share)
-                    if share == 0:
-                        return best, share
-                if attempt < recipe.polishes:
-                    few = np.concatenate([rng.choice(len(x), FEW), rng.choice(missed, FEW) if len(missed) else missed])
-                    one = polish(one, inputs[few], targets[few])
-        if recipe.hard and chunk < len(lengths) - 1:
-            x, y = sample(chunk + 2)
-            missed = np.flatnonzero(wrong(network(stack, 0, unit.x, unit.y, unit.alphabet), x, y))
-            if len(missed):
-                rows = np.concatenate([np.arange(len(x) // 2), rng.choice(missed, len(x) // 2)])
-                x, y = x[rows], y[rows]
-    if best is None:
-        best = network(stack, 0, unit.x, unit.y, unit.alphabet)
-        share = float(wrong(best, *tests).mean())
+            net, errors = _tested(one, unit, recipe.polishes, (x, y), tests, rng)
+            best, share = (net, errors) if errors < share else (best, share)
+            if share == 0:
+                return best, share
+    last = unit.network(stack, 0)
+    errors = float(wrong(last, *tests).mean())
+    return (last, errors) if errors < share else (best, share)
+
+
+def _tested(one, unit, polishes, learned, tests, rng):
+    """The best of a network as it is and after each polishing, and its share of wrong `tests`; that is 2 if it is not close.
+
+    `learned` are the sequences (x, y) that it was trained on.
+    """
+    best, share = None, 2.0
+    x, y = learned
+    for attempt in range(polishes + 1):
+        net = unit.network(one, 0)
+        missed = np.flatnonzero(wrong(net, x, y))
+        if len(missed) < 0.01 * len(x):
+            errors = float(wrong(net, *tests).mean())
+            best, share = (net, errors) if errors < share else (best, share)
+        if share == 0:
+            break
+        if attempt < polishes:
+            few = np.concatenate([rng.choice(len(x), FEW), rng.choice(missed, FEW) if len(missed) else missed])
+            one = polish(one, *unit.tensors(x[few], y[few]))
     return best, share
 
 
@@ -274,7 +245,7 @@ def learn(task, *, seed=0, one_hot=True, ladder=LADDER, pool=32768, progress=ite
         seed: of data and starts.
         one_hot: whether small alphabets are read as one-hot vectors.
         ladder: pairs of `Shape` and `Recipe`, in order.
-        pool: sequences to learn from, and fresh ones to be tested on.
+        pool: fresh sequences to be tested on; a chunk learns from as many at most.
         progress: a wrapper for the rungs.
 
     Returns:
@@ -318,4 +289,4 @@ def film(task, shape, recipe, at, *, seed=0, pool=8192):
     problem = Sequences(start(task, shape, unit, recipe.members, seed), *unit.tensors(x, y), batch=BATCH, seed=seed)
     run = train(problem, optimiser, at[-1], at=at, record=lambda step, model: (step, model.stack))
     best = int(run.losses[-1].argmin())
-    return [(step, network(stack, best, unit.x, unit.y, unit.alphabet)) for step, stack in run.records]
+    return [(step, unit.network(stack, best)) for step, stack in run.records]
