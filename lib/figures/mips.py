@@ -1,5 +1,7 @@
 """Drawings of the chapter on MIPS."""
 
+from textwrap import wrap
+
 import numpy as np
 
 from ..papers.mips import affine, scoreboard
@@ -12,6 +14,7 @@ from ..reading import BLUE, GREEN, GREY, OCHRE, PINK, RED, figure
 
 KINDS = {"affine": BLUE, "formula": GREEN, "template": OCHRE, "table": PINK}
 STATES = "abcdefgh"
+LINE = 44  # characters in a line of a program, at most: as many as fit on a phone
 
 
 def draw_response(ax, net, steps):
@@ -35,22 +38,25 @@ def draw_task(row, seed):
         left.set_axis_off()
     else:
         draw_machine(left, found, (BLUE, RED, GREY))
+        left.set_title(f"{len(found)} state{'s' * (len(found) > 1)}")
     right.set_axis_off()
     right.set_title(f"{row.task.name}: {row.kind}", loc="left")
     text = row.text if len(row.text) < 900 else f"a table of {len(found)} states"
-    lines = (text or row.reason).rstrip().splitlines()[:17]
-    for i, line in enumerate(line if len(line) <= 60 else line[:58] + " …" for line in lines):
-        plain = line.replace(" ", "\u00a0")
-        right.text(0, 1 - 0.05 * i, plain, fontsize=9, family="monospace", va="top", transform=right.transAxes)
     x, y = row.task.sample(1, [seed, 9])
-    shown = [("x", x), ("network", net(x)), ("program", program(x) if program else np.full_like(y, -1)), ("truth", y)]
+    shown = [("x", x), ("network", net(x)), *([("program", program(x))] if program else []), ("truth", y)]
     named = [(symbols(v.shape[2])[i].replace("x", name), v[0, :10, i]) for name, v in shown for i in range(v.shape[2])]
-    spread = 0.82 / min(10, row.task.T)
+    wide = {"width": LINE, "subsequent_indent": 12 * " "} if text else {"width": 0.7 * LINE}
+    lines = [part for line in (text or row.reason).splitlines() for part in wrap(line, break_on_hyphens=False, **wide)][:20]
+    apart = min(0.05, (1.02 - 0.052 * len(named)) / len(lines))
+    for i, line in enumerate(lines):
+        plain = line.replace(" ", "\u00a0")
+        right.text(0, 1 - apart * i, plain, fontsize=9, family="monospace", va="top", transform=right.transAxes)
+    spread = 0.84 / min(10, row.task.T)
     for i, (name, values) in enumerate(reversed(named)):
         right.text(0, 0.052 * i - 0.06, name, fontsize=9, transform=right.transAxes)
         for t, value in enumerate(values):
             style = {"fontsize": 9 if len(str(value)) < 5 else 7, "ha": "right", "transform": right.transAxes}
-            right.text(0.2 + spread * t, 0.052 * i - 0.06, value, **style)
+            right.text(0.24 + spread * t, 0.052 * i - 0.06, value, **style)
     return fig
 
 
@@ -149,6 +155,7 @@ def draw_contradictions(tables: dict, studies: dict[str, Study]):
         ax.text(102, i, program.kind if program else "no program", va="center", fontsize=7.5)
     ax.set(yticks=range(len(tables)), yticklabels=list(tables), xlim=(0, 130), xticks=[0, 25, 50, 75, 100])
     ax.set(xlabel="keys with contradictions (%)")
+    ax.margins(y=0.01)
     ax.tick_params(axis="y", labelsize=7)
     ax.grid(False, axis="y")
     ax.invert_yaxis()
