@@ -5,7 +5,7 @@ import numpy as np
 from ..papers.mips import affine, scoreboard
 from ..papers.mips.networks import Network
 from ..papers.mips.normal import integer_share, observer
-from ..papers.mips.picture import draw_machine
+from ..papers.mips.picture import DRAWN, draw_machine
 from ..papers.mips.pipeline import Distilled, Study
 from ..papers.mips.programs import symbols
 from ..reading import BLUE, GREEN, GREY, OCHRE, PINK, RED, figure
@@ -35,6 +35,8 @@ def draw_task(row, seed):
         left.set_axis_off()
     else:
         draw_machine(left, found, (BLUE, RED, GREY))
+        if len(found) > DRAWN:  # the program stands beside it
+            left.set(title=f"moves of {len(found)} states", xlabel="symbol (colour: next state)")
     right.set_axis_off()
     right.set_title(f"{row.task.name}: {row.kind}", loc="left")
     text = row.text if len(row.text) < 900 else f"a table of {len(found)} states"
@@ -45,12 +47,11 @@ def draw_task(row, seed):
     x, y = row.task.sample(1, [seed, 9])
     shown = [("x", x), ("network", net(x)), ("program", program(x) if program else np.full_like(y, -1)), ("truth", y)]
     named = [(symbols(v.shape[2])[i].replace("x", name), v[0, :10, i]) for name, v in shown for i in range(v.shape[2])]
-    spread = 0.82 / min(10, row.task.T)
+    wide = 1 + max(len(str(value)) for _, values in named for value in values)
     for i, (name, values) in enumerate(reversed(named)):
-        right.text(0, 0.052 * i - 0.06, name, fontsize=9, transform=right.transAxes)
-        for t, value in enumerate(values):
-            style = {"fontsize": 9 if len(str(value)) < 5 else 7, "ha": "right", "transform": right.transAxes}
-            right.text(0.2 + spread * t, 0.052 * i - 0.06, value, **style)
+        line = f"{name:9}" + "".join(f"{value:{max(wide, 4)}}" for value in values)
+        style = {"fontsize": 9 if len(line) <= 60 else 7, "family": "monospace", "transform": right.transAxes}
+        right.text(0, 0.052 * i - 0.06, line.replace(" ", "\u00a0"), **style)
     return fig
 
 
