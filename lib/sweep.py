@@ -148,6 +148,7 @@ def run(notebook, path, parameters):
     A run that is there already is left alone, and one that another process is at is waited for: Dask asks again for what a
     lost worker had, which may be at it still, and two sweeps may share a folder.
     """
+    os.environ.pop("MALLOC_TRIM_THRESHOLD_", None)  # of Dask's workers: to hand memory back at once costs a chapter dear
     try:
         with alone(path), tempfile.TemporaryDirectory() as folder:
             if not finished(path):

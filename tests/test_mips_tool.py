@@ -201,8 +201,8 @@ def test_the_picture_of_a_task_names_symbols_as_its_program_does():
     task = TASKS["Bitwise_Xor"]
     row = scoreboard.solve(task, ladder=training.LADDER[:2], pool=1024, fresh=200, prove=False)
     text = svg(figures.draw_task(row, 0), "a task")
-    assert ">x0<" in text
-    assert ">x1<" in text
+    assert ">x0\u00a0" in text
+    assert ">x1\u00a0" in text
     assert "for\u00a0x0,\u00a0x1\u00a0in\u00a0xs:" in text
 
 

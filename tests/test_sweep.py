@@ -36,11 +36,14 @@ nap: float = 0.1  # seconds
 ```
 
 ```{code-cell} ipython3
+import os
 import time
 
+memory = os.environ.get("MALLOC_TRIM_THRESHOLD_")
 if nap < 0:
     raise ValueError(f"nap = {nap}: expected a number ≥ 0")
 time.sleep(nap)
+print("a worker's own limits on memory:", memory)
 verdict = "does not hold" if seed % 2 else "holds"
 row = dict(id="toy/even", says="Seeds are even.", verdict=verdict)
 display({"application/vnd.claims+json": [row]}, raw=True)
@@ -187,6 +190,7 @@ def test_a_sweep_runs_reports_failures_and_goes_on(toy, tmp_path):
     assert "4 runs, 0 finished before" in first.stdout
     assert first.stderr.count("ValueError: nap = -1: expected a number ≥ 0") == 2
     assert [name[:-15] for name in notebooks(out)] == ["toy_book_seed=0_nap=0", "toy_book_seed=1_nap=0"]
+    assert all("a worker's own limits on memory: None" in str(run.cells) for run in notebooks(out).values())
     rows = pandas.read_csv(table)
     assert dict(zip(rows["seed"], rows["verdict"], strict=True)) == {0: "holds", 1: "does not hold"}
     stamps = [path.stat().st_mtime_ns for path in sorted(out.glob("*.ipynb"))]

@@ -1,5 +1,7 @@
 """Drawings of the chapter on GenEFT."""
 
+import math
+
 import numpy as np
 import torch
 from matplotlib.colors import to_rgba
@@ -59,7 +61,7 @@ def twins(start, log_ratio, run, chosen):
     for ax, i in zip(axes[1:], chosen, strict=True):
         network = i * (len(run.unseen) // len(log_ratio))
         scatter(ax, run.problem.points[network].cpu())
-        ax.set(title=f"ratio {10 ** log_ratio[i]:.3g}", xlabel=f"right on {run.unseen[network]:.0%} of unseen pairs")
+        ax.set(title=f"ratio {10 ** log_ratio[i]:.4g}", xlabel=f"right on {run.unseen[network]:.0%} of unseen pairs")
     return fig
 
 
@@ -77,6 +79,8 @@ def portrait(slopes, counted):
     fine = np.geomspace(0.15, 6, 60)
     right.semilogx(fine, geneft.collision_probability(1 / (2 * fine**2)), color=INK, lw=1, label="arctan law")
     right.semilogx(slopes, counted, "o", color=BLUE, label="random starts")
+    right.set_xticks(slopes, [f"{slope:g}" for slope in slopes])
+    right.minorticks_off()
     right.set(xlabel="√(η_x / 2η_A)", ylabel="share that meets", title="how often they meet")
     right.legend()
     return fig
@@ -94,12 +98,13 @@ def phase_diagram(encoder, decoder, phase, best):
     extent = [encoder[0] - half, encoder[-1] + half, decoder[0] - half, decoder[-1] + half]
     image = ax.imshow(best.mean(2).T, origin="lower", extent=extent, vmin=0.5, vmax=1, aspect="auto", rasterized=True)
     ax.grid(False)
+    side = math.ceil(phase.shape[2] ** 0.5)  # a block of letters, which fits a cell on a phone, too
     for i, e in enumerate(encoder):
         for j, d in enumerate(decoder):
             letters = "".join(LETTERS[p] for p in phase[i, j])
-            ax.text(
-                e, d, letters, ha="center", va="center", fontsize=7, color="black" if best[i, j].mean() > 0.8 else "white"
-            )
+            block = "\n".join(letters[k : k + side] for k in range(0, len(letters), side))
+            color = "black" if best[i, j].mean() > 0.8 else "white"
+            ax.text(e, d, block, ha="center", va="center", fontsize=7, color=color)
     ax.set(xlabel="log₁₀ encoder rate", ylabel="log₁₀ decoder rate")
     fig.colorbar(image, ax=ax, label="best test accuracy")
     return fig
@@ -139,7 +144,7 @@ def statics(fractions, network, exact):
 
 
 def tables(says):
-    """Four tables (4, 30, 30) bool as a network fills them in: blue for yes, empty for no, red for wrong."""
+    """Four tables (4, 30, 30) bool as a network fills them in: blue for yes, empty for no, orange for wrong."""
     fig, axes = figure(1, 4, width=8.4, height=2.4)
     paint = torch.tensor([to_rgba(BLUE, 0), to_rgba(BLUE), to_rgba(RED)])
     for ax, name, answers in zip(axes, geneft.RELATIONS, says, strict=True):

@@ -7,7 +7,7 @@ import numpy as np
 from ..papers.mips import affine, scoreboard
 from ..papers.mips.networks import Network
 from ..papers.mips.normal import integer_share, observer
-from ..papers.mips.picture import draw_machine
+from ..papers.mips.picture import DRAWN, draw_machine
 from ..papers.mips.pipeline import Distilled, Study
 from ..papers.mips.programs import symbols
 from ..reading import BLUE, GREEN, GREY, OCHRE, PINK, RED, figure
@@ -38,25 +38,24 @@ def draw_task(row, seed):
         left.set_axis_off()
     else:
         draw_machine(left, found, (BLUE, RED, GREY))
-        left.set_title(f"{len(found)} state{'s' * (len(found) > 1)}")
+        if len(found) > DRAWN:  # the program stands beside it
+            left.set(title=f"moves of {len(found)} states", xlabel="symbol (colour: next state)")
     right.set_axis_off()
     right.set_title(f"{row.task.name}: {row.kind}", loc="left")
     text = row.text if len(row.text) < 900 else f"a table of {len(found)} states"
     x, y = row.task.sample(1, [seed, 9])
     shown = [("x", x), ("network", net(x)), *([("program", program(x))] if program else []), ("truth", y)]
     named = [(symbols(v.shape[2])[i].replace("x", name), v[0, :10, i]) for name, v in shown for i in range(v.shape[2])]
-    wide = {"width": LINE, "subsequent_indent": 12 * " "} if text else {"width": 0.7 * LINE}
-    lines = [part for line in (text or row.reason).splitlines() for part in wrap(line, break_on_hyphens=False, **wide)][:20]
-    apart = min(0.05, (1.02 - 0.052 * len(named)) / len(lines))
+    width = {"width": LINE, "subsequent_indent": 12 * " "} if text else {"width": 0.7 * LINE}
+    lines = [part for line in (text or row.reason).splitlines() for part in wrap(line, break_on_hyphens=False, **width)][:20]
+    wide = max(3, 1 + max(len(str(value)) for _, values in named for value in values))
+    sample = [f"{name:9}" + "".join(f"{v:{wide}}" for v in values[: (LINE - 9) // wide]) for name, values in named]
+    apart = min(0.05, (1.02 - 0.052 * len(sample)) / len(lines))
+    style = {"fontsize": 9, "family": "monospace", "transform": right.transAxes}
     for i, line in enumerate(lines):
-        plain = line.replace(" ", "\u00a0")
-        right.text(0, 1 - apart * i, plain, fontsize=9, family="monospace", va="top", transform=right.transAxes)
-    spread = 0.84 / min(10, row.task.T)
-    for i, (name, values) in enumerate(reversed(named)):
-        right.text(0, 0.052 * i - 0.06, name, fontsize=9, transform=right.transAxes)
-        for t, value in enumerate(values):
-            style = {"fontsize": 9 if len(str(value)) < 5 else 7, "ha": "right", "transform": right.transAxes}
-            right.text(0.24 + spread * t, 0.052 * i - 0.06, value, **style)
+        right.text(0, 1 - apart * i, line.replace(" ", "\u00a0"), va="top", **style)
+    for i, line in enumerate(reversed(sample)):
+        right.text(0, 0.052 * i - 0.06, line.replace(" ", "\u00a0"), **style)
     return fig
 
 

@@ -103,7 +103,8 @@ def sample_partitions(seen, truth, chains, sweeps, generator):
 def bayes_accuracy(name, seen, *, chains=16, sweeps=1000, seed=0):
     """Accuracy of exact inference on the pairs not seen, (cells,) float64.
 
-    Half of the chains decide each answer and the other half say how likely it is: an estimate that errs, if at all, low.
+    Half of the chains decide each answer and the other half say how likely it is: with few chains an estimate that
+    is too low, and too high if the chains, which start at the true table, have not forgotten it.
 
     Args:
         name: relation, one of `RELATIONS`.
