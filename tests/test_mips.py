@@ -22,7 +22,7 @@ from lib.papers.mips import (
     scoreboard,
     synthesis,
     training,
-)  # fmt: skip
+)
 from lib.papers.mips.expressions import evaluate, simplify, size, text
 from lib.papers.mips.programs import Program, Template, run_text, safe
 from lib.papers.mips.search import Bank
