@@ -134,6 +134,8 @@ def layouts(fig, salt):
     for kind, hidden in (("wide", ""), ("narrow", ";display:none")):
         if kind == "narrow":
             stack(fig)
+        else:
+            fig.get_layout_engine().execute(fig)
         clear(fig)
         picture = svg(fig, f"{salt} {kind}")
         style = f'class="{kind}" aria-hidden="true" style="max-width:100%;height:auto{hidden}"'

@@ -46,14 +46,12 @@ def covers(box, data):
 
 
 def clear(fig):
-    """Lay `fig` out, and move each legend that lies on the data of its axes to where there is none, or else below them.
+    """Move each legend that lies on the data of its axes to where there is none, or else below them.
 
-    Only a legend that leaves its axes, or comes back to them, has the layout done again.
+    The figure has been laid out. Only a legend that leaves its axes, or comes back to them, has that done again.
     """
-    engine = fig.get_layout_engine()
-    engine.execute(fig)
     if _moved(fig):
-        engine.execute(fig)
+        fig.get_layout_engine().execute(fig)
     fig.set_layout_engine(None)  # it need not be done again to draw it
 
 
@@ -93,7 +91,9 @@ def stack(fig):
     fig.set_size_inches(PHONE, height * _legible(fig))
     for place in (fig, *fig.axes):
         _narrow(place)
-    _thin(fig)
+    fig.get_layout_engine().execute(fig)
+    if _thinned(fig):
+        fig.get_layout_engine().execute(fig)
 
 
 def _keep_whole(fig):
@@ -142,16 +142,18 @@ def _legible(fig):
     return max(1, SMALLEST / small)
 
 
-def _thin(fig):
-    """Where labels below an axis run into each other, fewer of them if they are numbers, else upright ones."""
-    fig.get_layout_engine().execute(fig)
+def _thinned(fig):
+    """Where labels below an axis run into each other, fewer of them if they are numbers, else upright ones; if any do."""
+    thinned = False
     for ax in fig.axes:
         boxes = [label.get_window_extent() for label in ax.get_xticklabels() if label.get_text()]
         if any(one.padded(2).overlaps(two) for one, two in itertools.pairwise(boxes)):
+            thinned = True
             if isinstance(ax.xaxis.get_major_locator(), MaxNLocator):
                 ax.xaxis.set_major_locator(MaxNLocator(4))
             else:
                 ax.tick_params(axis="x", labelrotation=90)
+    return thinned
 
 
 def _label(panels):
