@@ -47,9 +47,10 @@ book: $(READY) $(VENDOR) $(if $(filter smoke,$(SCALE)),,$(MODEL))
 	python -m lib.reading $(CHAPTERS:%=$(OUT)/%.ipynb) && \
 	echo "The book is at $(HTML)/index.html ($$(( $$(date +%s) - start )) s, $(JOBS) chapters at a time, $(THREADS) threads each)."
 
+# Half of the time a test waits, for a browser or a cluster: so two at a time on each core.
 test: $(READY) $(VENDOR)
 	$(MAKE) --no-print-directory book SCALE=smoke HTML=_build/smoke/html
-	python -m pytest -n $(CORES)
+	python -m pytest -n $$(( 2 * $(CORES) )) --dist worksteal
 
 # What may go wrong, at length (some 20 minutes). SEED repeats a run.
 torture: $(READY) $(VENDOR)
