@@ -16,7 +16,7 @@ ACTIVATIONS = {
     "sigmoid": lambda h: 0.5 + 0.5 * np.tanh(h / 2),
     "none": lambda h: h,
 }
-PART = 4096  # sequences answered at once
+PART = 1024  # sequences answered at once, so that they fit the cache
 
 
 def as_array(name, value, dims):
@@ -106,7 +106,10 @@ class Network:
         self, h: Float[np.ndarray, "*batch hidden"], x: Real[np.ndarray, "*batch inputs"]
     ) -> Float[np.ndarray, "*batch hidden"]:
         """States (…, n) after the symbols x (…, inputs) in the states h (…, n)."""
-        return ACTIVATIONS[self.last](self._mlp(self.transition, np.concatenate([h, self.encode(x)], -1)))
+        return self._next(h, self.encode(x))
+
+    def _next(self, h, encoded):
+        return ACTIVATIONS[self.last](self._mlp(self.transition, np.concatenate([h, encoded], -1)))
 
     def read(self, h: Float[np.ndarray, "*batch hidden"]) -> Float[np.ndarray, "*batch outputs"]:
         """Outputs (…, o), not rounded, in the states h (…, n)."""
@@ -114,10 +117,10 @@ class Network:
 
     def states(self, x: Int[np.ndarray, "sequences times inputs"]) -> Float[np.ndarray, "sequences times hidden"]:
         """Hidden states h_1 … h_T (N, T, n) on the sequences x (N, T, inputs)."""
-        x = as_array("x", x, 3)
+        encoded = self.encode(as_array("x", x, 3))
         h, states = np.broadcast_to(self.start, (len(x), self.size)), []
-        for t in range(x.shape[1]):
-            h = self.step(h, x[:, t])
+        for t in range(encoded.shape[1]):
+            h = self._next(h, encoded[:, t])
             states.append(h)
         return np.stack(states, 1)
 

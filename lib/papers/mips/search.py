@@ -23,9 +23,10 @@ CANDIDATES = 8  # expressions of equal values among which the simplest is chosen
 
 
 def _telling(target):
-    """Some rows (few,) by which to tell most columns from `target`: those of its rarest values, at most 12 each."""
+    """Some rows (few,) by which to tell most columns from `target`: those of its rarest values by turns, at most 12 each."""
     values, counts = np.unique(target, return_counts=True)
-    return np.concatenate([np.flatnonzero(target == v)[:12] for v in values[np.argsort(counts)][:4]])
+    rows = [np.flatnonzero(target == v)[:12] for v in values[np.argsort(counts)][:4]]
+    return np.concatenate(rows)[np.argsort(np.concatenate([np.arange(len(r)) for r in rows]), kind="stable")]
 
 
 class Bank:
@@ -101,10 +102,11 @@ class Bank:
 
         `bits` are the names that can only be 0 or 1.
         """
-        rows = np.ones(len(target), bool) if rows is None else rows
-        if not rows.any():
+        values = self.values
+        if rows is not None and not rows.all():
+            values, target = values[:, rows], target[rows]
+        if not len(target):
             return 0
-        values, target = self.values[:, rows], target[rows]
         exact = np.flatnonzero((values == target).all(1))
         found = [self.expressions[i] for i in exact[:CANDIDATES] if self.sizes[i] <= self.sizes[exact[0]]]
         found = [simplify(e, bits) for e in found]
@@ -137,7 +139,10 @@ class Bank:
         few, best = _telling(target), None
         for c, op in itertools.product(constant, ("%", "//")):
             number = self.values[c, 0]
-            rough = np.flatnonzero((OPERATORS[op](values[:, few], number) == target[few]).all(1))[:TRIED]
+            rough = np.arange(len(values))
+            for part in (few[:2], few):
+                rough = rough[(OPERATORS[op](values[np.ix_(rough, part)], number) == target[part]).all(1)]
+            rough = rough[:TRIED]
             for i in rough[(OPERATORS[op](values[rough], number) == target).all(1)][:1]:  # the shortest come first
                 size = self.sizes[i] + self.sizes[c]
                 if best is None or size < best[0]:

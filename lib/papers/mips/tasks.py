@@ -79,15 +79,17 @@ class Task:
         count = len(self.symbols) ** self.T
         if count > limit:
             return None
-        index = np.arange(count)[:, None] // len(self.symbols) ** np.arange(self.T)[::-1] % len(self.symbols)
-        return self.symbols[index]
+        axes, every = (len(self.symbols),) * self.T, np.empty((count, self.T, self.inputs), np.int64)
+        for t in range(self.T):
+            every.reshape(*axes, self.T, -1)[..., t, :] = self.symbols.reshape(-1, *[1] * (self.T - 1 - t), self.inputs)
+        return every
 
 
 def wrong(
     answer: Callable,
     x: Int[np.ndarray, "sequences times inputs"],
     y: Int[np.ndarray, "sequences times outputs"],
-    part: int = 1 << 16,
+    part: int = 1 << 14,
 ) -> Bool[np.ndarray, " sequences"]:
     """Sequences x (N, T, inputs) that a function does not answer with y (N, T, outputs) throughout, a mask (N,)."""
     split = range(0, len(x), part)
