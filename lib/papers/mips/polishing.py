@@ -12,40 +12,40 @@ from ...kernels.problems import ACTIVATIONS
 from ...kernels.rnn import Recurrent
 from .networks import Network, network
 
-POLISH = 20  # iterations, at most
+POLISH = 12  # iterations, at most
 ROUND = 1e-8  # added to squares of parameters under the root of the L1 price, so that its slope at 0 is finite
 
 
 def _forward(layers, h, activation):
-    """Outputs (S, out) of an MLP and, for each layer, what it takes and how steep the activation is that gave it."""
+    """Outputs (…, out) of an MLP of one member, and for each layer its inputs before and after the activation."""
     kept = []
     for depth, (W, b) in enumerate(layers):
         act = activation[0](h) if depth else h
-        kept.append((act, activation[1](h, act) if depth else torch.ones_like(h)))
+        kept.append((h, act))
         h = act @ W[0].T + b[0]
     return h, kept
 
 
-def _backward(layers, kept, slope):
-    """From derivatives (S, K, out) by the outputs: those by the inputs, and a list of those by each layer's outputs."""
+def _backward(layers, kept, slope, activation):
+    """From derivatives (…, K, out) by the outputs: those by the inputs, and a list of those by each layer's outputs."""
     slopes = []
-    for (W, _), (_, steep) in zip(reversed(layers), reversed(kept), strict=True):
+    for depth, ((W, _), (h, act)) in reversed(list(enumerate(zip(layers, kept, strict=True)))):
         slopes.insert(0, slope)
-        slope = (slope @ W[0]) * steep[:, None]
+        slope = slope @ W[0]
+        slope = slope * activation[1](h, act)[..., None, :] if depth else slope
     return slope, slopes
 
 
 def _unrolled(stack, x):
-    """Answers (S, T, o) of a stack of one member, and for each step what `_forward` keeps of f and of g."""
+    """Answers (S, T, o) of a stack of one member, and what `_forward` keeps: of f for each step, and of g for all."""
     f, g = stack.layers()
     activation = ACTIVATIONS[stack.activation]
-    h, answers, steps = x.new_zeros(len(x), stack.transition[-1]), [], []
+    h, states, steps = x.new_zeros(len(x), stack.transition[-1]), [], []
     for symbols in x.unbind(1):
-        h, of_f = _forward(f, torch.cat([h, symbols], 1), activation)
-        answer, of_g = _forward(g, h, activation)
-        answers.append(answer)
-        steps.append((of_f, of_g))
-    return torch.stack(answers, 1), steps
+        h, kept = _forward(f, torch.cat([h, symbols], 1), activation)
+        states.append(h)
+        steps.append(kept)
+    return *_forward(g, torch.stack(states, 1), activation), steps
 
 
 def jacobian(stack: Recurrent, x: Float[Tensor, "sequences times in"]) -> Float[Tensor, "residuals parameters"]:
@@ -53,19 +53,22 @@ def jacobian(stack: Recurrent, x: Float[Tensor, "sequences times in"]) -> Float[
 
     Backpropagation through time, every answer for itself; the answers of a sequence are traced back together.
     """
-    (f, g), (_, steps) = stack.layers(), _unrolled(stack, x)
-    n, outputs = stack.transition[-1], stack.readout[-1]
-    answers = torch.eye(len(steps) * outputs, dtype=x.dtype).unflatten(1, (-1, outputs)).unbind(1)
-    ahead, slopes = x.new_zeros(1, 1, n), []
-    for (of_f, of_g), answer in zip(reversed(steps), reversed(answers), strict=True):
-        here, by_g = _backward(g, of_g, answer[None])
-        ahead, by_f = _backward(f, of_f, ahead + here)
+    (f, g), activation = stack.layers(), ACTIVATIONS[stack.activation]
+    n, o = stack.transition[-1], stack.readout[-1]
+    answers, of_g, steps = _unrolled(stack, x)
+    here, by_g = _backward(g, of_g, torch.eye(o, dtype=x.dtype).expand(*answers.shape, o), activation)
+    ahead, by_f = x.new_zeros(len(x), answers[0].numel(), n), []
+    for t in reversed(range(len(steps))):
+        ahead[:, t * o : (t + 1) * o] = here[:, t]
+        ahead, slopes = _backward(f, steps[t], ahead, activation)
         ahead = ahead[..., :n]
-        slopes.append(by_f + by_g)
+        by_f.insert(0, slopes)
     parts = []
-    for taken, given in zip(zip(*(a + b for a, b in reversed(steps)), strict=True), zip(*slopes, strict=True), strict=True):
-        given = torch.stack([part.expand(len(x), -1, -1) for part in given])
-        parts += [torch.einsum("tsko,tsi->skoi", given, torch.stack([act for act, _ in taken])).flatten(2), given.sum(0)]
+    for kept, slopes in zip(zip(*steps, strict=True), zip(*by_f, strict=True), strict=True):
+        slope = torch.stack(slopes)
+        parts += [torch.einsum("tsko,tsi->skoi", slope, torch.stack([act for _, act in kept])).flatten(2), slope.sum(0)]
+    for (_, act), slope in zip(of_g, by_g, strict=True):
+        parts += [torch.einsum("stko,sti->stkoi", slope, act).flatten(1, 2).flatten(2), slope.flatten(1, 2)]
     return torch.cat(parts, 2).flatten(0, 1)
 
 
