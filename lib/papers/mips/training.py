@@ -15,10 +15,13 @@ from .networks import Network, network
 from .polishing import polish
 from .tasks import wrong
 
-BATCH = 96  # sequences a step
-REPEATS = 4  # times that a chunk sees each of its sequences, on average, if there are enough
+BATCH = 64  # sequences a step
+REPEATS = 3  # times that a chunk sees each of its sequences, on average, if there are enough
 FEW = 128  # of these that Levenberg-Marquardt takes, and as many of those that the network gets wrong
 CLOSE = 0.2  # share of sequences on which the best network may err for training to go on
+OFTEN = 8  # times, on average, that a sequence which the network gets wrong is among those it learns from, at most
+SOME = 2048  # sequences that tell whether a network is near
+NEAR = 0.002  # share of these that such a network gets wrong, at most
 LONGER = 4  # times that a further chunk is longer
 
 
@@ -55,12 +58,12 @@ class Recipe:
         rate: Adam's learning rate, falling linearly to 3 % of it over all chunks.
         chunk: steps between two selections; after each the best 60 % go on.
         chunks: number of chunks.
-        hard: whether training starts on sequences of 2, 3 and 5 steps, and half of the pool is redrawn, after each chunk,
-            from sequences that the best network gets wrong.
+        hard: whether training starts on sequences of 2, 3 and 5 steps, and up to half of the pool is redrawn, after each
+            chunk, from sequences that the best network gets wrong.
         candidates: networks that may be tested after a chunk.
         polishes: times that Levenberg-Marquardt may be applied to each.
         finish: further chunks, at most, for the best network alone while it errs on a share of `CLOSE` or less. Each is
-            `LONGER`, half of its sequences are such as the network gets wrong, and the rate falls from 50 % to 0.2 %.
+            `LONGER`, up to half of its sequences are such as the network gets wrong, and the rate falls from 50 % to 0.2 %.
     """
 
     members: int = 24
@@ -83,9 +86,8 @@ LADDER = (
     (Shape(8), Recipe(members=8, rate=1e-2, chunk=250, chunks=3)),
     (Shape(2, 8), Recipe(chunk=400, chunks=4)),
     (Shape(4, 16), Recipe(members=16, chunk=500, chunks=3, polishes=1)),
-    (Shape(8, 48, deep=True), Recipe(members=8, rate=1e-2, chunk=600, chunks=4, polishes=0)),
-    (Shape(8, 48), Recipe(members=8, rate=1e-2, chunks=7, hard=True, polishes=0)),
-    (Shape(10, 48, deep=True), Recipe(members=8, rate=1e-2, chunks=7, hard=True, polishes=0)),
+    (Shape(8, 48, deep=True), Recipe(members=8, rate=1e-2, chunk=600, chunks=4, polishes=0, finish=18)),
+    (Shape(8, 48), Recipe(members=8, rate=1e-2, chunks=3, hard=True, polishes=0, finish=8)),
 )
 
 
@@ -195,8 +197,9 @@ def climb(task, shape, recipe, sample, *, one_hot=True, seed=0):
             if further and len(missed) > CLOSE * len(x):
                 break
             stack = stack.select(torch.tensor([0])) if further else stack
-            if len(missed):
-                rows[: len(rows) // 2] = rng.choice(missed, len(rows) // 2)
+            most = min(len(rows) // 2, OFTEN * len(missed))
+            if most:
+                rows[:most] = rng.choice(missed, most)
         x, y = x[rows], y[rows]
         inputs, targets = unit.tensors(x, y)
         falling = lambda t, a=begin, b=end, steps=steps: a + (b - a) * t / steps  # noqa: E731
@@ -212,12 +215,18 @@ def climb(task, shape, recipe, sample, *, one_hot=True, seed=0):
             if share == 0:
                 return best, share
     last = unit.network(stack, 0)
-    errors = float(wrong(last, *tests).mean())
+    errors = _errors(last, *tests)
     return (last, errors) if errors < share else (best, share)
 
 
+def _errors(net, x, y):
+    """The share of the sequences x that a network does not answer with y; of the first `SOME` if there it is not `NEAR`."""
+    share = float(wrong(net, x[:SOME], y[:SOME]).mean())
+    return share if share > NEAR else float(wrong(net, x, y).mean())
+
+
 def _tested(one, unit, polishes, learned, tests, rng):
-    """The best of a network as it is and after each polishing, and its share of wrong `tests`; that is 2 if it is not close.
+    """The best of a network as it is and after each polishing, and its share of wrong `tests`.
 
     `learned` are the sequences (x, y) that it was trained on.
     """
@@ -225,15 +234,13 @@ def _tested(one, unit, polishes, learned, tests, rng):
     x, y = learned
     for attempt in range(polishes + 1):
         net = unit.network(one, 0)
-        missed = np.flatnonzero(wrong(net, x, y))
-        if len(missed) < 0.01 * len(x):
-            errors = float(wrong(net, *tests).mean())
-            best, share = (net, errors) if errors < share else (best, share)
-        if share == 0:
+        errors = _errors(net, *tests)
+        best, share = (net, errors) if errors < share else (best, share)
+        if not share or attempt == polishes:
             break
-        if attempt < polishes:
-            few = np.concatenate([rng.choice(len(x), FEW), rng.choice(missed, FEW) if len(missed) else missed])
-            one = polish(one, *unit.tensors(x[few], y[few]))
+        missed = np.flatnonzero(wrong(net, x, y))
+        few = np.concatenate([rng.choice(len(x), FEW), rng.choice(missed, FEW) if len(missed) else missed])
+        one = polish(one, *unit.tensors(x[few], y[few]))
     return best, share
 
 
