@@ -7,7 +7,7 @@ import numpy as np
 from ..papers.mips import affine, scoreboard
 from ..papers.mips.networks import Network
 from ..papers.mips.normal import integer_share, observer
-from ..papers.mips.picture import DRAWN, draw_machine
+from ..papers.mips.picture import draw_machine
 from ..papers.mips.pipeline import Distilled, Study
 from ..papers.mips.programs import symbols
 from ..reading import BLUE, GREEN, GREY, OCHRE, PINK, RED, figure
@@ -38,8 +38,6 @@ def draw_task(row, seed):
         left.set_axis_off()
     else:
         draw_machine(left, found, (BLUE, RED, GREY))
-        if len(found) > DRAWN:  # the program stands beside it
-            left.set(title=f"moves of {len(found)} states", xlabel="symbol (colour: next state)")
     right.set_axis_off()
     right.set_title(f"{row.task.name}: {row.kind}", loc="left")
     text = row.text if len(row.text) < 900 else f"a table of {len(found)} states"

@@ -25,7 +25,7 @@ def draw_machine(ax, machine, colors=COLORS):
     ax.grid(False)
     if len(machine) > DRAWN:
         ax.imshow(machine.moves, aspect="auto", interpolation="nearest", rasterized=True)
-        ax.set(xlabel="symbol", ylabel="state", title=f"moves of {len(machine)} states (colour: next state)")
+        ax.set(xlabel="symbol (colour: next state)", ylabel="state", title=f"moves of {len(machine)} states")
         return
     ax.set_axis_off()
     ax.set(xlim=(-1.6, 1.6), ylim=(-1.6, 1.6), aspect="equal", title=f"{len(machine)} state{'s' * (len(machine) > 1)}")

@@ -14,18 +14,22 @@ import numpy as np
 from sklearn.cluster import KMeans
 
 from ...checks import check
-from .expressions import OPERATORS, chain, evaluate, linear, rename, text
+from .expressions import OPERATORS, chain, evaluate, linear, rename, simplify, text
 from .lattice import Lattice, Table, best_lattice, label, transitions
 from .programs import Program, symbols
 from .tasks import wrong
 
 
 def _program(kind, start, updates, outputs, inputs):
-    """The `Program` whose states a, b, c, … begin at `start` and become `updates`; `outputs` are read from the new ones."""
+    """The `Program` whose states a, b, c, … begin at `start` and become `updates`; `outputs` are read from the new ones.
+
+    Signs and numbers are collected; else the expressions stay as they were found.
+    """
     states, answers = ascii_lowercase[: len(start)], ["y"] if len(outputs) == 1 else [f"y{i}" for i in range(len(outputs))]
     new = {name: f"next_{name}" for name in states}
     steps = [*zip(new.values(), updates, strict=True), *zip(answers, (rename(e, new) for e in outputs), strict=True)]
-    return Program(kind, symbols(inputs), dict(zip(states, map(int, start), strict=True)), tuple(steps), tuple(answers))
+    steps = tuple((name, simplify(e)) for name, e in steps)
+    return Program(kind, symbols(inputs), dict(zip(states, map(int, start), strict=True)), steps, tuple(answers))
 
 
 # --- linear
@@ -63,7 +67,8 @@ def affine_program(net):
 
 @cache
 def boolean_expression(truth, variables):
-    """The shorter text of a Boolean function: disjunctive normal form, or, if symmetric, a chain of ^ or a test of the sum.
+    """The shortest text of a Boolean function: disjunctive normal form, a variable ^ the rest, or, if symmetric, a test of
+    the sum.
 
     Args:
         truth: tuple of values 0 or 1 for all 2^k settings; variable i is bit i of the index.
@@ -79,13 +84,15 @@ def boolean_expression(truth, variables):
     named = [variables[i] for i in used]
     terms = [chain("&", [v if (i >> j) & 1 else ("-", 1, v) for j, v in enumerate(named)]) for i in index[small == 1]]
     found = [chain("|", terms)]
+    turning = [j for j in range(len(used)) if (small != small[index ^ (1 << j)]).all()]  # what turns every value
+    if turning and len(used) > 1:
+        rest = boolean_expression(tuple(small[index & ~(1 << turning[0])].tolist()), tuple(named))
+        found.append(("^", named[turning[0]], rest))
     ones = sum((index >> j) & 1 for j in range(len(used)))
     by_sum = [set(small[ones == k].tolist()) for k in range(len(used) + 1)]
     if all(len(values) == 1 for values in by_sum):
         true = [k for k, values in enumerate(by_sum) if values == {1}]
         total = chain("+", named)
-        if true == list(range(1, len(used) + 1, 2)):
-            found.append(chain("^", named))
         if true == list(range(true[0], len(used) + 1)):
             found.append((">", total, true[0] - 1))
         if true == list(range(len(true))):
