@@ -266,6 +266,15 @@ def test_boolean_texts_are_the_function(case):
     index = np.arange(2**k)
     values = {name: (index >> i) & 1 for i, name in enumerate(names)}
     assert (evaluate(regression.boolean_expression(tuple(truth), tuple(names)), values) == truth).all()
+    assert (evaluate(regression._fewest(np.array(truth), tuple(names)), values) == truth).all()
+
+
+def test_boolean_texts_join_cases():
+    index = np.arange(8)
+    a, b, c = ((index >> i) & 1 for i in range(3))
+    assert text(regression._fewest((1 - c) & (a | b), tuple("abc"))) == "a & (1 - c) | b & (1 - c)"
+    assert text(regression.boolean_expression(tuple(a ^ b & c), tuple("abc"))) == "a ^ b & c"
+    assert text(regression._fewest(a & b & c | a & b & (1 - c), tuple("abc"))) == "a & b"
 
 
 def test_boolean_texts_are_short_for_the_adder():
@@ -291,6 +300,7 @@ def test_boolean_regression_finds_the_ripple_carry_adder():
     w = "ab"[v == "a"]
     assert program.updates[v] == f"{w} ^ x0 ^ x1"
     assert program.updates[w] == f"int({w} + x0 + x1 > 1)"
+    assert program.answers == {"y": v}
     long, wanted = TASKS["Binary_Addition"].sample(500, 3)
     assert not wrong(program, long, wanted).any()
     assert regression.boolean_program(clouds(before, x), x, clouds(after, x), 1 - x[:, :1], np.zeros(2), 2) is None

@@ -72,6 +72,12 @@ class Program:
         """What each variable becomes, as Python: {variable: text}."""
         return {name[5:]: text(expression) for name, expression in self.steps if name.startswith("next_")}
 
+    @property
+    def answers(self):
+        """What is answered, as Python, where that reads new values of the variables only, by their names: {name: text}."""
+        old = {f"next_{name}": name for name in self.start}
+        return {name: text(rename(expression, old)) for name, expression in self.steps if name in self.outputs}
+
     def text(self):
         """The program as Python: f(xs) maps a list of symbols (or of tuples) to the list of answers (or of tuples).
 

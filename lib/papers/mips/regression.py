@@ -12,6 +12,9 @@ from string import ascii_lowercase
 
 import numpy as np
 from sklearn.cluster import KMeans
+from sympy import Not, Or, false, true
+from sympy import symbols as symbols_of
+from sympy.logic import SOPform
 
 from ...checks import check
 from .expressions import OPERATORS, chain, evaluate, linear, rename, simplify, text
@@ -101,6 +104,19 @@ def boolean_expression(truth, variables):
     return min(found, key=lambda e: len(text(e)))
 
 
+def _fewest(truth, variables):
+    """A Boolean function, as for `boolean_expression`, as a disjunctive normal form of few terms (Quine and McCluskey)."""
+    settings = [[index >> i & 1 for i in range(len(variables))] for index in np.flatnonzero(truth).tolist()]
+
+    def ours(e):
+        if isinstance(e, Not):
+            return ("-", 1, ours(e.args[0]))
+        parts = sorted(map(ours, e.args), key=lambda part: text(part).lstrip("(1 -"))  # by names
+        return chain("|" if isinstance(e, Or) else "&", parts) if parts else int(bool(e)) if e in (true, false) else str(e)
+
+    return ours(SOPform(symbols_of(variables), settings))
+
+
 def _codings(clusters):
     """All ways (ways, clusters) to name 2^b clusters by b bits, up to the order of the bits."""
     bits = clusters.bit_length() - 1
@@ -111,7 +127,7 @@ def _codings(clusters):
 
 
 def boolean_program(previous, inputs, current, outputs, start, bits, *, seed=0):
-    """Clusters of hidden states as bits: the shortest program of all codings of 2^bits clusters.
+    """Clusters of hidden states as bits: the shortest program of all codings of 2^bits clusters, written with few terms.
 
     K-means with ten starts finds the clusters (the authors use spectral clustering). If one cluster and one input lead to
     two clusters, or one cluster has two outputs, there is no program. Settings never seen get 0.
@@ -151,10 +167,13 @@ def boolean_program(previous, inputs, current, outputs, start, bits, *, seed=0):
         where = where.reshape(functions.shape[:2])
         expressions = [boolean_expression(tuple(f), variables) for f in unique.tolist()]
         lengths = lengths + np.array([len(text(e)) for e in expressions])[where].sum(1)
-        found.append((expressions, where))
+        found.append((unique, variables, expressions, where))
     best = lengths.argmin()
     first = code[best, np.linalg.norm(means.cluster_centers_ - start, axis=1).argmin()]
-    updates, answers = ([expressions[i] for i in where[best]] for expressions, where in found)
+    updates, answers = (
+        [min(expressions[i], _fewest(unique[i], variables), key=lambda e: len(text(e))) for i in where[best]]
+        for unique, variables, expressions, where in found
+    )
     return _program("Boolean", [first >> i & 1 for i in range(bits)], updates, answers, reads)
 
 
