@@ -1,1 +1,6 @@
 """The machinery of *Opening the Black Box*: batched kernels, one module a paper, and what a page shows."""
+
+import gc
+
+# Half a million objects of torch and matplotlib stay for good: to look for rubbish among them seldom saves a second a chapter.
+gc.set_threshold(50_000, 20, 50)

@@ -39,8 +39,6 @@ from tqdm import tqdm
 
 from .checks import check, nearest
 from .files import alone, check_writable, whole
-from .reading import ledger
-from .reading.verdicts import COLUMNS, read
 from .scales import BOOK, at_scale
 
 AHEAD = 1000  # runs that the scheduler knows of at a time: more than any cluster has workers, and little to keep in memory
@@ -98,6 +96,8 @@ def load(chapter, scale):
     Raises:
         ValueError: for an unknown chapter or scale.
     """
+    from .reading import ledger  # not at the head: torch and matplotlib come with it, which a Dask worker has no use for
+
     path = Path(chapter) if chapter.endswith(".md") else BOOK / f"{chapter}.md"
     if not path.exists():
         raise ValueError(f"chapter = {chapter!r}: expected one of {sorted(p.stem for p in BOOK.glob('*.md'))} or a .md file")
@@ -165,12 +165,16 @@ def run(notebook, path, parameters):
 
 def summary(paths):
     """Verdicts counted over the notebooks, as text: a row for each claim and a column for each verdict."""
+    from .reading.verdicts import read
+
     counts = Counter((row["id"], row["verdict"]) for path in paths for row in read(path))
     return pandas.Series(counts).rename_axis(["id", "verdict"]).unstack(fill_value=0).to_string() if counts else "no claims"
 
 
 def save(runs, file):
     """Write the claims of the runs, {path: parameters}, one row a claim, as .csv or .parquet (which needs pyarrow)."""
+    from .reading.verdicts import COLUMNS, read
+
     columns = dict.fromkeys([*COLUMNS, "notebook", *(name for parameters in runs.values() for name in parameters)])
     with whole(file) as draft:
         table = draft.with_suffix(".csv")
@@ -233,6 +237,9 @@ def main(arguments=None):
         if options.table:
             save(done, options.table)
         if options.ledger and not failures:
+            from .reading import ledger
+            from .reading.verdicts import read
+
             ledger.write([row for path in done for row in read(path)], datetime.date.today().isoformat())
     return int(bool(failures))
 
