@@ -33,6 +33,8 @@ VENDOR := book/_static/vendor/.ready
 MODEL  := .venv/.model
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export OMP_NUM_THREADS := $(THREADS)
+# Bytecode is kept, wherever it may be: a book and its tests start Python some hundred times.
+unexport PYTHONDONTWRITEBYTECODE
 export BOOK_NOTEBOOKS := $(if $(OUT:/%=),$(CURDIR)/)$(OUT)
 # Jupyter, matplotlib and compilers keep files at home: without one that can be written to, it is where the book is built.
 export HOME := $(shell if [ -d "$${HOME:-}" ] && [ -w "$$HOME" ]; then echo "$$HOME"; else mkdir -p $(BUILD)/home && cd $(BUILD)/home && pwd; fi)

@@ -180,6 +180,7 @@ export default {
   extra(element, api) {
     const table = document.createElement("pre");
     table.tabIndex = 0;
+    table.setAttribute("role", "group");
     table.setAttribute("aria-label", "The machine as a program");
     element.append(table);
     return ({ machine }) => {
