@@ -245,7 +245,7 @@ def test_page_asks_nobody_and_complains_about_nothing(laptop):
 
 @on_laptops(PAGES)
 def test_page_is_accessible(laptop):
-    """WCAG 2.1 A and AA, as far as axe-core can tell, with the code shown: on a laptop in both modes, and on a small phone."""
+    """WCAG 2.1 A and AA, as far as axe-core can tell, with the code shown: on a laptop, twice, and a small phone."""
     page, *_ = laptop
     page.evaluate(AXE.read_text(encoding="utf-8"))
     # Emptied, for speed: a screen reader enters neither, and the contrast of text in pictures is measured above.

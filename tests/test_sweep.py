@@ -1,5 +1,6 @@
 """Sweeps on a real Dask cluster on loopback: named, resumable, and safe when anything is killed."""
 
+import contextlib
 import json
 import os
 import re
@@ -207,8 +208,11 @@ def test_an_out_that_cannot_be_written_to_is_said(toy, capsys):
 
 def listening(process):
     """The addresses at which a process and all that it has started wait for connections."""
-    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    return {c.laddr.ip for one in family for c in one.net_connections("inet") if c.status == psutil.CONN_LISTEN}
+    found = set()
+    for one in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+            found |= {c.laddr.ip for c in one.net_connections("inet") if c.status == psutil.CONN_LISTEN}
+    return found
 
 
 def test_two_sweeps_share_a_folder_listen_to_this_machine_alone_and_stop_in_a_line(toy, tmp_path):

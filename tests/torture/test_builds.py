@@ -1,14 +1,18 @@
 """Whole builds at smoke scale: killed at random moments, from a checkout that cannot be written to, and twice the same."""
 
+import html
 import json
 import os
 import random
+import re
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
 from conftest import CHAPTERS, FULL, PAGES, ROOT, TORTURE
+from pypdf import PdfReader
 
 from lib.reading.verdicts import read
 
@@ -37,7 +41,7 @@ def tables(folder, page):
     """The tables that a page shows, as HTML."""
     cells = json.loads((folder / f"smoke/{page}.ipynb").read_text(encoding="utf-8"))["cells"]
     shown = ["".join(output.get("data", {}).get("text/html", "")) for cell in cells for output in cell.get("outputs", [])]
-    return [html for html in shown if "<table" in html]
+    return [one for one in shown if "<table" in one]
 
 
 def test_kills_and_a_second_build_change_no_number(whole, tmp_path):
@@ -59,3 +63,12 @@ def test_kills_and_a_second_build_change_no_number(whole, tmp_path):
         assert tables(tmp_path, page.stem) == tables(folder, page.stem), page
         for build in (tmp_path, folder):
             assert (build / f"html/book/{page.stem}.html").stat().st_size > 10_000
+
+
+def test_the_whole_book_is_printed(whole, tmp_path):
+    folder, _ = whole
+    out = tmp_path / "book.pdf"
+    subprocess.run([sys.executable, "-m", "lib.publishing.pdf", folder / "html", out], cwd=ROOT, check=True)
+    pages = [(folder / f"html/book/{page.stem}.html").read_text(encoding="utf-8") for page in PAGES]
+    titles = {html.unescape(re.search("<title>(.*) &#8212;", page).group(1)) for page in pages}
+    assert titles <= {mark.title for mark in PdfReader(out).outline}
