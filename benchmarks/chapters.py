@@ -29,7 +29,8 @@ def cost(chapter, engine, folder):
     settings = os.environ | {"BLACKBOX_ENGINE": ENGINES[engine], "OMP_NUM_THREADS": "1"}
     subprocess.run([programs / "jupytext", "--quiet", "--to", "ipynb", "-o", notebook, BOOK / f"{chapter}.md"], check=True)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    line = [programs / "papermill", "--cwd", BOOK, "--no-progress-bar", notebook, notebook]
+    once = ["--no-request-save-on-cell-execute", "--autosave-cell-every", "0"]
+    line = [programs / "papermill", "--cwd", BOOK, "--no-progress-bar", *once, notebook, notebook]
     subprocess.run(line, check=True, env=settings, stderr=subprocess.DEVNULL)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -2,5 +2,5 @@
 
 import gc
 
-# Half a million objects of torch and matplotlib stay for good: to look for rubbish among them seldom saves a second a chapter.
+# Half a million objects of torch and matplotlib stay for good; looking for rubbish among them took a second of each chapter.
 gc.set_threshold(50_000, 20, 50)

@@ -153,7 +153,8 @@ def run(notebook, path, parameters):
         with alone(path), tempfile.TemporaryDirectory() as folder:
             if not finished(path):
                 executed = Path(folder) / "run.ipynb"
-                papermill.execute_notebook(notebook, executed, parameters, progress_bar=False)
+                once = {"request_save_on_cell_execute": False, "autosave_cell_every": 0}  # saved whole, at the end
+                papermill.execute_notebook(notebook, executed, parameters, progress_bar=False, **once)
                 with whole(path) as draft:
                     shutil.copyfile(executed, draft)
     except papermill.PapermillExecutionError as error:

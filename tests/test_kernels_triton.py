@@ -109,7 +109,7 @@ def assert_same_run(problem, optimiser, steps, monkeypatch):
     return run
 
 
-@pytest.mark.parametrize(("name", "steps"), [(name, 200 if name.startswith("adam,") else 20) for name in OPTIMISERS])
+@pytest.mark.parametrize(("name", "steps"), [(name, 60 if name.startswith("adam,") else 20) for name in OPTIMISERS])
 def test_mlp_trajectory(name, steps, monkeypatch):
     assert_same_run(regression(), OPTIMISERS[name], steps, monkeypatch)
 
