@@ -1,5 +1,7 @@
 """Times every implementation on every shape and writes benchmarks/results/<device>.json: `python -m benchmarks.run`.
 
+Shapes may be named, as in the record ("1-2-1, 32 points"): then their rows are measured anew, and the others stay.
+
 On a CPU everything runs on one core, so that CPU seconds mean work and not threads waiting for each other on a busy machine;
 members are independent, so more cores share them, and rows of this book's kernels on all cores show how well. With a CUDA
 device the same is done there, in seconds on the wall. Each implementation of each shape has a process of its own; their
@@ -102,12 +104,12 @@ def measure(problem, members, workers, device, share, end):
     return rows, skipped
 
 
-def everything(device, cores):
-    """All rows, what was skipped, and the rates of matrix products between them."""
+def everything(problems, device, cores):
+    """All rows of the problems, what was skipped, and the rate of matrix products between them."""
     rows, skipped, rates, start = [], [], [], time.time()
     few = {max(cores)}
-    for number, problem in enumerate(PROBLEMS):
-        now, to_come = time.time(), len(PROBLEMS) - number  # what is left of the time is shared by the shapes to come
+    for number, problem in enumerate(problems):
+        now, to_come = time.time(), len(problems) - number  # what is left of the time is shared by the shapes to come
         ends = [now + max(0, start + total - now) / to_come for total in (BUDGET, LAST)]
         kinds = [(peer, few) for peer in ON[device]]
         if device == "cpu" and len(cores) > 1:
@@ -127,13 +129,19 @@ def everything(device, cores):
     return rows, skipped, statistics.median(rates)
 
 
-def main():
+def main(names):
+    """Measures the shapes named, or all, and writes the record."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda":
         os.environ.setdefault("BLACKBOX_ENGINE", "triton")  # not chosen by itself yet, and what is to be measured
+    file = "cpu" if device == "cpu" else re.sub(r"\W+", "-", machine.name(device).lower())
+    path = Path(__file__).parent / "results" / f"{file}.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if names else {"rows": [], "skipped": []}
+    if names and before["machine"] != machine.name(device):
+        sys.exit(f"shapes = {names}: expected none, as the record is of another machine ({before['machine']})")
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else {0}
     torch.set_num_threads(1)
-    rows, skipped, matmul = everything(device, cores)
+    rows, skipped, matmul = everything([p for p in PROBLEMS if p.shape in names or not names], device, cores)
     shapes = {}
     for problem in PROBLEMS:
         shapes[problem.shape] = {
@@ -144,6 +152,10 @@ def main():
     for row in rows:
         work = shapes[row["shape"]]
         row["floor_seconds"] = (work["product_operations"] + work["other_operations"]) / matmul
+    found = {"rows": rows, "skipped": skipped}
+    for kind, news in found.items():
+        news += [row for row in before[kind] if row["shape"] not in names]
+        news.sort(key=lambda row: [*shapes].index(row["shape"]))
     result = {
         "machine": machine.name(device),
         "device": device,
@@ -152,11 +164,8 @@ def main():
         "matmul_operations_per_second": matmul,
         "copy_bytes_per_second": machine.copy_rate(device),
         "shapes": shapes,
-        "rows": rows,
-        "skipped": skipped,
+        **found,
     }
-    name = "cpu" if device == "cpu" else re.sub(r"\W+", "-", result["machine"].lower())
-    path = Path(__file__).parent / "results" / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
     with whole(path) as draft:
         draft.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
@@ -164,4 +173,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    known = [problem.shape for problem in PROBLEMS]
+    if unknown := {*sys.argv[1:]} - {*known}:
+        sys.exit(f"shapes = {sorted(unknown)}: expected some of {known}")
+    main(sys.argv[1:])

@@ -12,9 +12,6 @@ from string import ascii_lowercase
 
 import numpy as np
 from sklearn.cluster import KMeans
-from sympy import Not, Or, false, true
-from sympy import symbols as symbols_of
-from sympy.logic import SOPform
 
 from ...checks import check
 from .expressions import OPERATORS, chain, evaluate, linear, rename, simplify, text
@@ -106,15 +103,20 @@ def boolean_expression(truth, variables):
 
 def _fewest(truth, variables):
     """A Boolean function, as for `boolean_expression`, as a disjunctive normal form of few terms (Quine and McCluskey)."""
+    import sympy  # few programs are Boolean, and the import takes a third of a second
+    from sympy.logic import SOPform
+
     settings = [[index >> i & 1 for i in range(len(variables))] for index in np.flatnonzero(truth).tolist()]
 
     def ours(e):
-        if isinstance(e, Not):
+        if isinstance(e, sympy.Not):
             return ("-", 1, ours(e.args[0]))
         parts = sorted(map(ours, e.args), key=lambda part: text(part).lstrip("(1 -"))  # by names
-        return chain("|" if isinstance(e, Or) else "&", parts) if parts else int(bool(e)) if e in (true, false) else str(e)
+        if parts:
+            return chain("|" if isinstance(e, sympy.Or) else "&", parts)
+        return int(bool(e)) if e in (sympy.true, sympy.false) else str(e)
 
-    return ours(SOPform(symbols_of(variables), settings))
+    return ours(SOPform(sympy.symbols(variables), settings))
 
 
 def _codings(clusters):

@@ -11,6 +11,8 @@ from jaxtyping import Bool, Int
 
 from ...checks import check
 
+PART = 1 << 14  # sequences tried at once, so that they fit the cache
+
 
 @dataclass(frozen=True)
 class Task:
@@ -88,12 +90,15 @@ class Task:
 def wrong(
     answer: Callable,
     x: Int[np.ndarray, "sequences times inputs"],
-    y: Int[np.ndarray, "sequences times outputs"],
-    part: int = 1 << 14,
+    truth: Callable | Int[np.ndarray, "sequences times outputs"],
 ) -> Bool[np.ndarray, " sequences"]:
-    """Sequences x (N, T, inputs) that a function does not answer with y (N, T, outputs) throughout, a mask (N,)."""
-    split = range(0, len(x), part)
-    return np.concatenate([(answer(x[i : i + part]) != y[i : i + part]).any((1, 2)) for i in split])
+    """Sequences x (N, T, inputs) that a function does not answer with the truth throughout, a mask (N,).
+
+    The truth is an array (N, T, outputs), or a function of sequences such as a `Task`; `PART` sequences are tried at a time.
+    """
+    parts = [slice(i, i + PART) for i in range(0, len(x), PART)]
+    right = lambda part: truth(x[part]) if callable(truth) else truth[part]  # noqa: E731
+    return np.concatenate([(answer(x[part]) != right(part)).any((1, 2)) for part in parts])
 
 
 def of_lists(function):

@@ -191,15 +191,12 @@ def climb(task, shape, recipe, sample, *, one_hot=True, seed=0):
         steps = recipe.chunk * (LONGER if further else 1)
         begin, end = (0.5, 0.002) if further else (1 - 0.97 * (chunk + k) / len(lengths) for k in (0, 1))
         x, y = sample(chunk + 1)
-        rows = np.arange(min(len(x), steps * BATCH // REPEATS))
-        if chunk and (recipe.hard or further):
-            missed = np.flatnonzero(wrong(unit.network(stack, 0), x, y))
-            if further and len(missed) > CLOSE * len(x):
-                break
-            stack = stack.select(torch.tensor([0])) if further else stack
-            most = min(len(rows) // 2, OFTEN * len(missed))
-            if most:
-                rows[:most] = rng.choice(missed, most)
+        hard = chunk and (recipe.hard or further)
+        missed = np.flatnonzero(wrong(unit.network(stack, 0), x, y)) if hard else []
+        if further and len(missed) > CLOSE * len(x):
+            break
+        stack = stack.select(torch.tensor([0])) if further else stack
+        rows = _lesson(len(x), steps, missed, rng)
         x, y = x[rows], y[rows]
         inputs, targets = unit.tensors(x, y)
         falling = lambda t, a=begin, b=end, steps=steps: a + (b - a) * t / steps  # noqa: E731
@@ -217,6 +214,15 @@ def climb(task, shape, recipe, sample, *, one_hot=True, seed=0):
     last = unit.network(stack, 0)
     errors = _errors(last, *tests)
     return (last, errors) if errors < share else (best, share)
+
+
+def _lesson(count, steps, missed, rng):
+    """Which of `count` sequences a chunk of so many steps learns from: as many as it needs, up to half of them `missed`."""
+    rows = np.arange(min(count, steps * BATCH // REPEATS))
+    most = min(len(rows) // 2, OFTEN * len(missed))
+    if most:
+        rows[:most] = rng.choice(missed, most)
+    return rows
 
 
 def _errors(net, x, y):
