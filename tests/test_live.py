@@ -1,5 +1,6 @@
 """Live scenes: the engine in WebAssembly against the native kernels, and every scene in a real browser."""
 
+import contextlib
 import ctypes
 import functools
 import http.server
@@ -231,27 +232,39 @@ def places():
     server.server_close()
 
 
+@contextlib.contextmanager
+def opened(browser, places, path, way="http", fragment="", **options):
+    """A page and its scene; no request to others and no complaint may have come up at the end."""
+    context, troubles = browser.new_context(**options), []
+    page, place = context.new_page(), places[way]
+    page.on("request", lambda r: r.url.startswith((place, "data:", "blob:")) or troubles.append(f"asks {r.url}"))
+    page.on("console", lambda m: m.type == "error" and troubles.append(m.text))
+    page.on("pageerror", lambda e: troubles.append(str(e)))
+    page.goto(place + path.relative_to(ROOT).as_posix() + fragment)
+    scene = page.locator(".live")
+    scene.locator("canvas").wait_for(timeout=PATIENCE)
+    yield page, scene
+    context.close()
+    assert troubles == []
+
+
 @pytest.fixture
 def visit(browser, places):
-    """Open a page; gives the page and its scene. No request to others and no complaint may have come up at the end."""
-    contexts, troubles = [], []
+    """Open a page; gives the page and its scene."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *where, **options: stack.enter_context(opened(browser, places, *where, **options))
 
-    def open_page(path, way="http", fragment="", **options):
-        context = browser.new_context(**options)
-        contexts.append(context)
-        page, place = context.new_page(), places[way]
-        page.on("request", lambda r: r.url.startswith((place, "data:", "blob:")) or troubles.append(f"asks {r.url}"))
-        page.on("console", lambda m: m.type == "error" and troubles.append(m.text))
-        page.on("pageerror", lambda e: troubles.append(str(e)))
-        page.goto(place + path.relative_to(ROOT).as_posix() + fragment)
-        scene = page.locator(".live")
-        scene.locator("canvas").wait_for(timeout=PATIENCE)
-        return page, scene
 
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert troubles == []
+@pytest.fixture(scope="module")
+def resting(request, browser, places):
+    """Page and scene on a phone whose owner wants no motion: the tests that look at it share it."""
+    options = {"reduced_motion": "reduce", "viewport": {"width": 360, "height": 800}}
+    with opened(browser, places, page_of(request.param), **options) as (page, scene):
+        page.wait_for_function("e => e.textContent", arg=scene.locator(".summary").element_handle(), timeout=PATIENCE)
+        yield page, scene
+
+
+every_scene = pytest.mark.parametrize("resting", SCENES, indirect=True)
 
 
 def moves(scene):
@@ -286,28 +299,9 @@ def test_scene_starts_and_pauses_by_keyboard(visit, slug, way):
         assert scene.locator("canvas").evaluate(PICTURE) == picture
 
 
-@pytest.mark.parametrize("slug", SCENES)
-def test_every_control_has_a_name_and_moves_by_keyboard(visit, slug):
-    page, scene = visit(page_of(slug), reduced_motion="reduce")
-    for field in scene.locator("input, select").all():
-        assert page.get_by_label(field.evaluate("e => e.labels[0].firstChild.textContent")).count() >= 1
-    for slider in scene.locator("input[type=range]").all():
-        before, last = slider.get_attribute("aria-valuetext"), slider.get_attribute("max")
-        slider.focus()
-        page.keyboard.press("ArrowLeft" if slider.input_value() == last else "ArrowRight")
-        page.wait_for_function("([e, b]) => e.getAttribute('aria-valuetext') != b", arg=[slider.element_handle(), before])
-    for field in scene.locator("select").all():
-        field.focus()
-        before = field.input_value()
-        page.keyboard.press("ArrowDown" if before == "0" else "ArrowUp")
-        assert field.input_value() != before
-    assert scene.locator("canvas").get_attribute("aria-label")
-
-
-@pytest.mark.parametrize("slug", SCENES)
-def test_scene_rests_where_motion_is_unwanted_and_fits_a_phone(visit, slug):
-    page, scene = visit(page_of(slug), reduced_motion="reduce", viewport={"width": 360, "height": 800})
-    page.wait_for_function("e => e.textContent", arg=scene.locator(".summary").element_handle(), timeout=PATIENCE)
+@every_scene
+def test_scene_rests_where_motion_is_unwanted_and_fits_a_phone(resting):
+    page, scene = resting
     if moves(scene):
         words = scene.locator(".summary").text_content()
         page.wait_for_timeout(500)
@@ -318,14 +312,31 @@ def test_scene_rests_where_motion_is_unwanted_and_fits_a_phone(visit, slug):
     assert min(sizes) >= 11
 
 
-@pytest.mark.parametrize("slug", SCENES)
-def test_picture_takes_the_pages_ink(visit, slug):
-    page, scene = visit(page_of(slug), reduced_motion="reduce")
-    page.wait_for_function("e => e.textContent", arg=scene.locator(".summary").element_handle(), timeout=PATIENCE)
+@every_scene
+def test_picture_takes_the_pages_ink(resting):
+    page, scene = resting
     picture = scene.locator("canvas").element_handle()
     light = picture.evaluate(PICTURE)
     page.evaluate("document.documentElement.style.setProperty('--pst-color-text-base', 'rgb(230, 230, 230)')")
     page.wait_for_function("([c, light]) => c.toDataURL() != light", arg=[picture, light], timeout=5000)
+
+
+@every_scene
+def test_every_control_has_a_name_and_moves_by_keyboard(resting):
+    page, scene = resting
+    for field in scene.locator("input, select").all():
+        assert page.get_by_label(field.evaluate("e => e.labels[0].firstChild.textContent")).count() >= 1
+    for slider in scene.locator("input[type=range]").all():
+        before, last = slider.get_attribute("aria-valuetext"), slider.get_attribute("max")
+        slider.focus()
+        page.keyboard.press("ArrowRight" if slider.input_value() != last else "ArrowLeft")
+        page.wait_for_function("([e, b]) => e.getAttribute('aria-valuetext') != b", arg=[slider.element_handle(), before])
+    for field in scene.locator("select").all():
+        field.focus()
+        before = field.input_value()
+        page.keyboard.press("ArrowDown" if before == "0" else "ArrowUp")
+        assert field.input_value() != before
+    assert scene.locator("canvas").get_attribute("aria-label")
 
 
 @pytest.mark.parametrize("slug", SCENES)
