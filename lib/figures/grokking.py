@@ -67,8 +67,8 @@ def course(ax, history: History, curves: Curves, member: int | None = None) -> N
         lines = {
             "training accuracy": (history.accuracies[:, m, 0], GREY, "-"),
             "test accuracy": (history.accuracies[:, m, 1], GREEN, "-"),
-            "LMN / its maximum": (curves["LMN"][:, m] / curves["LMN"].max(), BLUE, "-"),
-            "L₂ / its maximum": (curves["norm"][:, m] / curves["norm"].max(), OCHRE, "--"),
+            "LMN / largest of all": (curves["LMN"][:, m] / curves["LMN"].max(), BLUE, "-"),
+            "L₂ / largest of all": (curves["norm"][:, m] / curves["norm"].max(), OCHRE, "--"),
         }
         for name, (values, color, style) in lines.items():
             ax.plot(history.steps, values, color=color, ls=style, lw=1.2, label=name)

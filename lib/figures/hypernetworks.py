@@ -154,8 +154,8 @@ def matrices(networks: dict[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor]
     for ax in axes[len(networks) :]:
         ax.set_axis_off()
     for ax, (name, (W, w, _)) in zip(axes, networks.items(), strict=False):
-        matrix(ax, W * w.sign()[:, None], name)
-        ax.title.set_fontsize(8.5)
+        matrix(ax, W * w.sign()[:, None])
+        ax.set_title(name, fontsize=8)
     axes[0].set(ylabel="hidden neuron")
     return fig
 
