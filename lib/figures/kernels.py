@@ -51,8 +51,8 @@ class Bench:
         return work["product_operations"] + work["other_operations"]
 
     def floor(self, shape):
-        """Seconds that a step would take at the speed of a large matrix product."""
-        return self.operations(shape) / self.record["matmul_operations_per_second"]
+        """Seconds that a step would take at the speed of a large matrix product, as measured beside this shape."""
+        return next(row["floor_seconds"] for row in self.record["rows"] if row["shape"] == shape)
 
     def ratio(self, shape, peer, members=MEMBERS):
         """How many times faster than `peer` this book's kernels are, or None if one was not timed."""
@@ -123,11 +123,15 @@ def skipped(bench):
     """What was planned and not measured, and why."""
     reasons = {}
     for entry in bench.record["skipped"]:
-        place = f"{entry['shape']} at {entry['members']}" + f" on {entry['threads']} cores" * (entry["threads"] > 1)
-        reasons.setdefault((entry["implementation"], entry["why"]), []).append(place)
+        shape = entry["shape"] + f" on {entry['threads']} cores" * (entry["threads"] > 1)
+        counts = reasons.setdefault((entry["implementation"], entry["why"]), {}).setdefault(shape, [])
+        counts.append(str(entry["members"]))
     if not reasons:
         return Markdown("Everything planned was measured.")
-    lines = [f'- {PEERS[peer][0]}, because "{why}": {"; ".join(where)}' for (peer, why), where in reasons.items()]
+    lines = []
+    for (peer, why), shapes in reasons.items():
+        where = "; ".join(f"*{shape}* with {', '.join(counts)} members" for shape, counts in shapes.items())
+        lines.append(f'- {PEERS[peer][0]}, because "{why}": {where}')
     return Markdown("Not measured:\n\n" + "\n".join(lines))
 
 
