@@ -1,7 +1,7 @@
 // Five professions, hit one after the other. Who helps whom? The games of the chapter's second reconstruction, drawn around the
 // reader's sliders and solved backwards, a million of them.
 const GROUPS = 5, ALL = 1e6, SPREAD = 0.35; // each quantity of each game lies within this share of its slider
-const NAMES = ["illustrators", "translators", "programmers", "lawyers", "teachers"];
+const NAMES = ["artists", "actors", "writers", "programmers", "lawyers"];
 const steps = (low, high, count) => Array.from({ length: count }, (_, k) => Number((low + ((high - low) * k) / (count - 1)).toPrecision(3)));
 const share = (label, value) => ({ label, values: steps(0, 1, 21), value, live: true, text: (v) => `${Math.round(100 * v)} %` });
 const number = (label, values, value, unit = "") => ({ label, values, value, live: true, text: (v) => `${tell(v)}${unit}` });
