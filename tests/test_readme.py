@@ -16,7 +16,7 @@ BLOCK = re.compile(r"(?:^<!-- not run: (?P<reason>[^\n]+) -->\n)?^```(?P<kind>\w
 # The same lines at smoke scale: what the functions do not touch is typed as it stands.
 SMALL = """
 papermill() { if [[ "$*" == *runs/* ]]; then command papermill "$@" -f "$ROOT/_build/smoke/source/lottery.yaml"; else command papermill "$@"; fi; }
-python() { if [[ "$1 ${2-}" == "-m lib.sweep" ]]; then command python "${@/seed=0:5/seed=0:2}" --scale smoke; else command python "$@"; fi; }
+python() { if [[ "$1 ${2-}" == "-m lib.sweep" ]]; then command python "${@/seed=0:5/seed=0:1}" --scale smoke; else command python "$@"; fi; }
 make() {
   case "$1" in
     lab) timeout -s INT 15 make lab LAB=--no-browser || [[ $? == 124 ]];;

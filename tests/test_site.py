@@ -50,7 +50,7 @@ def compressed(path):
     """The bytes of a file as a web server sends them, and whether they are compressed."""
     text = path.endswith((".html", ".js", ".css", ".json", ".svg"))
     data = Path(path).read_bytes()
-    return (gzip.compress(data), True) if text else (data, False)
+    return (gzip.compress(data, 6), True) if text else (data, False)
 
 
 class Server(Quiet):
