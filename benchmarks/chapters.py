@@ -1,7 +1,7 @@
 """What a whole chapter costs with the fused kernels, and with batched PyTorch instead: `python -m benchmarks.chapters`.
 
 CPU seconds of one thread at book scale, with starting Python, analysis, search and drawing. Chapters may be named; a record
-is made anew for these and kept for the others, in benchmarks/chapters.json. It takes an hour for all.
+is made anew for these and kept for the others, in benchmarks/chapters.json. It takes more than an hour for all.
 """
 
 import datetime
