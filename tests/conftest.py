@@ -71,6 +71,16 @@ def browser():
         browser.close()
 
 
+def watched(context, place):
+    """A new page of a browser's context, and a list of all that goes wrong on it; nothing but `place` is to be asked."""
+    page, troubles = context.new_page(), []
+    page.on("request", lambda r: r.url.startswith((place, "data:", "blob:")) or troubles.append(f"asks {r.url}"))
+    page.on("response", lambda r: r.status >= 400 and troubles.append(f"{r.status} {r.url}"))
+    page.on("console", lambda m: m.type == "error" and troubles.append(m.text))
+    page.on("pageerror", lambda e: troubles.append(str(e)))
+    return page, troubles
+
+
 @pytest.fixture
 def reader():
     """As a reader runs the code: shapes are not checked, bad input meets the functions' own checks."""

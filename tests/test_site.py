@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import CHAPTERS, ROOT, SMOKE, Quiet, built
+from conftest import CHAPTERS, ROOT, SMOKE, Quiet, built, watched
 
 SITE = SMOKE / "html"
 PAGES = ["index", *re.findall(r"file: book/(\w+)", (ROOT / "_toc.yml").read_text())]
@@ -90,11 +90,7 @@ def opened(browser, address, name, before=None, **options):
     `name` may have a fragment; `before` is given the page before it opens.
     """
     context = browser.new_context(**options)
-    page, troubles = context.new_page(), []
-    page.on("request", lambda r: r.url.startswith((address, "data:", "blob:")) or troubles.append(f"asks {r.url}"))
-    page.on("response", lambda r: r.status >= 400 and troubles.append(f"{r.status} {r.url}"))
-    page.on("console", lambda m: m.type == "error" and troubles.append(m.text))
-    page.on("pageerror", lambda e: troubles.append(str(e)))
+    page, troubles = watched(context, address)
     if before:
         before(page)
     name, _, fragment = name.partition("#")
@@ -169,7 +165,7 @@ def test_math_is_typeset_and_pictures_have_words(laptop):
 
 
 @on_laptops(CHAPTERS)
-def test_chapter_can_be_copied_downloaded_and_is_light(laptop, address):
+def test_chapter_can_be_copied_downloaded_and_is_light(laptop):
     page, *_ = laptop
     assert page.locator("button.copybtn").count() >= 3
     link = page.locator("a.btn-download-source-button").first.evaluate("link => link.href")
