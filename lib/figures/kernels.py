@@ -51,7 +51,7 @@ class Bench:
         return work["product_operations"] + work["other_operations"]
 
     def floor(self, shape):
-        """Seconds that a step would take at the speed of a large matrix product, measured beside this shape if it was timed."""
+        """Seconds that a step would take at the speed of a large matrix product, measured beside this shape if possible."""
         beside = (row["floor_seconds"] for row in self.record["rows"] if row["shape"] == shape)
         return next(beside, self.operations(shape) / self.record["matmul_operations_per_second"])
 
